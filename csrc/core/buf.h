@@ -1,0 +1,101 @@
+/* rotor_buf: a contiguous queue of bytes, consumed at the front and filled at the back.
+**
+** A buf is one pointer; an empty buf holds no memory. Its bytes live in a block, which the buf
+** either owns or has been lent (the loop lends its large read and write blocks for the length of
+** one dispatch, so that an idle connection holds no buffer). A buf is not thread-safe.
+**
+** Pointers into a buf stay valid until the next call that may change it. */
+#ifndef ROTOR_CORE_BUF_H
+#define ROTOR_CORE_BUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* The largest number of bytes a buf can hold. */
+#define ROTOR_BUF_MAX ((size_t)INT32_MAX)
+
+typedef struct rotor_block {
+    /* private */
+    uint32_t start, end;   /* the bytes held are data[start .. end) */
+    uint32_t capacity;     /* bytes in data */
+    uint32_t scanned;      /* rotor_buf_find: no match begins in data[start .. scanned) … */
+    uint32_t scan_key;     /* … for the search this key stands for */
+    uint32_t lent;         /* 1 while a buf uses this block without owning it */
+    char data[];
+} rotor_block;
+
+typedef struct rotor_buf {
+    rotor_block *block; /* private; NULL: empty */
+} rotor_buf;
+
+#define ROTOR_BUF_INIT {NULL}
+
+/* The bytes held; NULL when empty. Not NUL-terminated. */
+static inline char *rotor_buf_data(const rotor_buf *b)
+{
+    return b->block ? b->block->data + b->block->start : NULL;
+}
+
+/* How many bytes are held. */
+static inline size_t rotor_buf_len(const rotor_buf *b)
+{
+    return b->block ? b->block->end - b->block->start : 0;
+}
+
+/* Make room for at least `n` more bytes and return where they go, or NULL when memory is short or
+** the buf would pass ROTOR_BUF_MAX; the bytes held are intact either way. Write up to rotor_buf_room()
+** bytes there, then rotor_buf_commit() what was written. A lent block that is too small is left
+** to its lender, and the bytes move to memory of the buf's own. */
+char *rotor_buf_reserve(rotor_buf *b, size_t n);
+
+/* How many bytes fit behind the bytes held without another reserve. */
+size_t rotor_buf_room(const rotor_buf *b);
+
+/* Add the first `n` bytes of what rotor_buf_reserve() returned; `n` must fit its room. */
+void rotor_buf_commit(rotor_buf *b, size_t n);
+
+/* Append `n` bytes of `data`. 0, or UV_ENOMEM with the buf unchanged. */
+int rotor_buf_extend(rotor_buf *b, const void *data, size_t n);
+
+/* Drop the first `n` bytes; `n` must not exceed rotor_buf_len(). O(1). Cannot fail. When the buf
+** becomes empty, a block it owns is freed and a lent one is kept until rotor_buf_return(). */
+void rotor_buf_consume(rotor_buf *b, size_t n);
+
+/* Keep only the first `len` bytes; `len` must not exceed rotor_buf_len(). Cannot fail. */
+void rotor_buf_truncate(rotor_buf *b, size_t len);
+
+/* Remove the bytes [from, to); both within rotor_buf_len(). Moves the bytes of the shorter side. */
+void rotor_buf_remove_range(rotor_buf *b, size_t from, size_t to);
+
+/* Move the first `n` bytes of `b` into the empty buf `head`. 0, or UV_ENOMEM with both unchanged. */
+int rotor_buf_split(rotor_buf *b, size_t n, rotor_buf *head);
+
+/* Where `delim` (of `len` > 0 bytes) first occurs at or behind `offset`, counted from the front;
+** -1 when it does not. Repeating the same search after more bytes came looks only at what is new,
+** so that a peer that sends a byte at a time costs O(n) in total; consuming, removing or another
+** search forgets the place. */
+ssize_t rotor_buf_find(rotor_buf *b, const void *delim, size_t len, size_t offset);
+
+/* Free what the buf owns; the buf is then empty. A lent block must have been returned. */
+void rotor_buf_fini(rotor_buf *b);
+
+/* A block of `capacity` bytes to lend, or NULL when memory is short. Freed by rotor_free(). */
+rotor_block *rotor_block_new(size_t capacity);
+
+/* Let the empty buf `b` work in `block`, which nobody else may be using. */
+void rotor_buf_lend(rotor_buf *b, rotor_block *block);
+
+/* True while `b` works in a lent block. */
+static inline bool rotor_buf_is_lent(const rotor_buf *b)
+{
+    return b->block && b->block->lent;
+}
+
+/* End a lending: bytes still held move to memory of the buf's own. 0, or UV_ENOMEM: then those
+** bytes are gone and the buf is empty. The block is free for the next in both cases. Without
+** effect on a buf that is not in a lent block. */
+int rotor_buf_return(rotor_buf *b);
+
+#endif

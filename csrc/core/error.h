@@ -1,0 +1,69 @@
+/* Errors: 0 is success, everything negative is a code.
+**
+** A code is either one of libuv's (UV_ECONNREFUSED …, which are negated errno values or lie
+** above -5000) or one of rotor's own, from the table below, which start at -10001. */
+#ifndef ROTOR_CORE_ERROR_H
+#define ROTOR_CORE_ERROR_H
+
+#include <uv.h>
+
+/* XX(name, code, message): rotor's own errors. `rotor_err_name` yields the name as a string. */
+#define ROTOR_ERRORS(XX)                                                                           \
+    XX(ECAPACITY, -10001, "the loop's capacity is used up")                                        \
+    XX(ECLOSED, -10002, "already closed")                                                          \
+    XX(ETIMEDOUT, -10003, "deadline passed")                                                       \
+    XX(ECANCELED, -10004, "canceled")                                                              \
+    XX(ELIMIT, -10005, "limit reached before the expected bytes came")                             \
+    XX(EEOF, -10006, "peer closed before the expected bytes came")                                 \
+    XX(ESTALLED, -10007, "peer stopped reading")                                                   \
+    XX(EUNEXPECTED, -10008, "the machine has no transition for what happened")                     \
+    XX(EADDRESS, -10009, "not an address: expected HOST:PORT, [IPV6]:PORT, PORT or unix:PATH")     \
+    XX(EHEADER, -10010, "invalid header: a name is a token, a value has no CR, LF or NUL")         \
+    XX(EBODY, -10011, "body not allowed, or not of the declared length")                           \
+    XX(ESTATE, -10012, "not possible in the present state")                                        \
+    XX(ELUA, -10013, "error in a Lua transition")
+
+/* XX(name, code, status, message): why an HTTP message was refused, and the status it is answered
+** with. The section named is of RFC 9112 unless another RFC is given. */
+#define ROTOR_HTTP_ERRORS(XX)                                                                      \
+    XX(HTTP_ELINE, -10101, 400, "malformed request line (section 3)")                              \
+    XX(HTTP_EMETHOD, -10102, 400, "method is not a token (section 3.1)")                           \
+    XX(HTTP_ETARGET, -10103, 400, "invalid request target (section 3.2)")                          \
+    XX(HTTP_EVERSION, -10104, 400, "malformed HTTP version (section 2.3)")                         \
+    XX(HTTP_EUNSUPPORTED, -10105, 505, "HTTP version is not 1.0 or 1.1 (RFC 9110 15.6.6)")         \
+    XX(HTTP_ECONTROL, -10106, 400, "control character, bare CR or bare LF (section 2.2)")          \
+    XX(HTTP_EEMPTY, -10107, 400, "too many empty lines before the request (section 2.2)")          \
+    XX(HTTP_EFIELD, -10108, 400, "malformed header field (section 5)")                             \
+    XX(HTTP_ESPACE, -10109, 400, "white space before the colon (section 5.1)")                     \
+    XX(HTTP_EFOLD, -10110, 400, "folded header line (section 5.2)")                                \
+    XX(HTTP_EHOST, -10111, 400, "missing, repeated or invalid Host (section 3.2)")                 \
+    XX(HTTP_ELENGTH, -10112, 400, "invalid or conflicting Content-Length (section 6.3)")           \
+    XX(HTTP_ESMUGGLE, -10113, 400, "Content-Length next to Transfer-Encoding (section 6.1)")       \
+    XX(HTTP_ECODING, -10114, 501, "transfer coding is not chunked (section 6.1)")                  \
+    XX(HTTP_ECODING10, -10115, 400, "Transfer-Encoding in HTTP/1.0 (section 6.1)")                 \
+    XX(HTTP_ECHUNK, -10116, 400, "malformed chunk (section 7.1)")                                  \
+    XX(HTTP_ELINESIZE, -10117, 414, "request line too long (section 3)")                           \
+    XX(HTTP_EHEADSIZE, -10118, 431, "header section too large (RFC 6585 section 5)")               \
+    XX(HTTP_EFIELDS, -10119, 431, "too many header fields (RFC 6585 section 5)")                   \
+    XX(HTTP_EBODYSIZE, -10120, 413, "body too large (RFC 9110 15.5.14)")                           \
+    XX(HTTP_ECHUNKSIZE, -10121, 400, "chunk line, extensions or trailers too long (section 7.1)")  \
+    XX(HTTP_EEXPECT, -10122, 417, "expectation is not 100-continue (RFC 9110 10.1.1)")             \
+    XX(HTTP_ECONNECTION, -10123, 400, "malformed Connection header (RFC 9110 7.6.1)")
+
+enum rotor_error {
+#define XX(name, code, message) ROTOR_##name = (code),
+    ROTOR_ERRORS(XX)
+#undef XX
+#define XX(name, code, status, message) ROTOR_##name = (code),
+    ROTOR_HTTP_ERRORS(XX)
+#undef XX
+};
+
+/* What went wrong, as a sentence fragment without a final dot. `code` may be any code of libuv or
+** rotor; an unknown one yields "unknown error". The string is static. */
+const char *rotor_strerror(int code);
+
+/* The code's name, as in "ECONNREFUSED" or "ECAPACITY"; "UNKNOWN" for an unknown code. Static. */
+const char *rotor_err_name(int code);
+
+#endif

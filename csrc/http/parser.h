@@ -1,0 +1,97 @@
+/* The HTTP/1 request parser: bytes in, spans out. Pure: no allocation, no I/O, no state of its own
+** but `rotor_http_progress`. Strict by RFC 9112 and RFC 9110: what is ambiguous is refused.
+**
+** Everything it yields is an offset into the bytes parsed, so the caller may move those bytes. */
+#ifndef ROTOR_HTTP_PARSER_H
+#define ROTOR_HTTP_PARSER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../core/error.h"
+
+/* What a parser returns when the message is valid so far but not all there. */
+#define ROTOR_MORE 0
+
+/* `len` bytes at offset `at` of the bytes parsed. */
+typedef struct rotor_http_span {
+    uint32_t at, len;
+} rotor_http_span;
+
+/* One header field; the value is without the white space around it. */
+typedef struct rotor_http_field {
+    rotor_http_span name, value;
+} rotor_http_field;
+
+/* What a message may cost; see the table in the server's documentation for the defaults. Sizes are
+** in bytes and must not exceed 1 GiB in total. */
+typedef struct rotor_http_limits {
+    uint32_t request_line;    /* without its CRLF */
+    uint32_t head;            /* the header section: all field lines with their CRLFs */
+    uint32_t fields;          /* header fields */
+    uint32_t empty_lines;     /* before the request line */
+    uint32_t chunk_line;      /* one chunk-size line with its extensions, without its CRLF */
+    uint32_t chunk_extensions; /* all chunk extensions of one body */
+    uint32_t trailers;        /* the trailer section: all its lines with their CRLFs */
+    uint64_t body;            /* a buffered body, decoded */
+} rotor_http_limits;
+
+#define ROTOR_HTTP_LIMITS_DEFAULT                                                                  \
+    {                                                                                              \
+        .request_line = 8192, .head = 32768, .fields = 128, .empty_lines = 4, .chunk_line = 256,   \
+        .chunk_extensions = 16384, .trailers = 8192, .body = 8u << 20                              \
+    }
+
+typedef struct rotor_http_head {
+    rotor_http_span method;
+    rotor_http_span target;   /* as sent: origin, absolute, authority or asterisk form */
+    rotor_http_span path;     /* the target's path, still percent-encoded; empty in authority form;
+                                 absolute form without a path: empty, to be read as "/" */
+    rotor_http_span query;    /* what follows the first '?', without it; empty when there is none */
+    rotor_http_span host;     /* the value of Host; empty when it is empty or (HTTP/1.0) missing */
+    uint64_t content_length;  /* 0 without Content-Length */
+    uint8_t minor;            /* HTTP/1.minor: 0 or 1 */
+    bool keep_alive;          /* by version and Connection (RFC 9112 section 9.3) */
+    bool has_length;          /* Content-Length was given */
+    bool chunked;             /* Transfer-Encoding: chunked */
+    bool expect_continue;     /* Expect: 100-continue; never set for HTTP/1.0 (RFC 9110 10.1.1) */
+    bool has_query;           /* there was a '?' */
+    uint32_t nfields;
+    rotor_http_field *fields; /* in: room for limits->fields of them; filled in their order */
+} rotor_http_head;
+
+/* How far a message that is not all there has been looked at. All zero before the first byte; the
+** bytes it speaks of must be given again, from the same start, with more behind them. */
+typedef struct rotor_http_progress {
+    uint32_t line;    /* private: where the first line not yet complete begins */
+    uint32_t scanned; /* private: up to where that line holds no control character */
+    uint16_t lines;   /* private: lines complete, from the request line on */
+    uint16_t empty;   /* private: empty lines skipped before the request line */
+} rotor_http_progress;
+
+/* Parse a request head at the start of `data`, from the request line to the empty line.
+**
+** Returns the number of bytes it takes (leading empty lines and the final one included) with `head`
+** filled in; ROTOR_MORE; or one of ROTOR_HTTP_E…, as soon as the bytes seen cannot be the beginning of
+** an acceptable request. The verdict does not depend on how the bytes were split between calls.
+** Every byte is looked at a bounded number of times, however they arrive. Limits are enforced before
+** a line is complete, too. Reads no byte at or behind data + len. */
+ptrdiff_t rotor_http_parse_request(rotor_http_head *head, const char *data, size_t len,
+                                   const rotor_http_limits *limits, rotor_http_progress *progress);
+
+/* The status that an error of the parser is answered with: 400, 413, 414, 417, 431, 501 or 505;
+** 500 for any other code. */
+int rotor_http_error_status(int code);
+
+/* Whether `n` bytes of `name` and of `other` are equal but for the case of ASCII letters. */
+bool rotor_http_name_equal(const char *name, const char *other, size_t n);
+
+/* Whether `n` > 0 bytes of `s` form a token (RFC 9110 section 5.6.2). */
+bool rotor_http_is_token(const char *s, size_t n);
+
+/* Whether `n` bytes of `s` may stand in a field value: no control character but HTAB
+** (RFC 9110 section 5.5). */
+bool rotor_http_is_value(const char *s, size_t n);
+
+#endif
