@@ -1,0 +1,345 @@
+/* The loop's own life and its events: queue, deadlines, letters, signals. */
+#include <string.h>
+
+#include "private.h"
+
+enum { DEFAULT_CAPACITY = 1 << 20, DEFAULT_BUFFER = 65536, RUNS_PER_EVENT = 256 };
+
+/* -- clocks ------------------------------------------------------------------------------------ */
+
+static uint64_t system_wall(void *context)
+{
+    uv_timeval64_t now;
+    uv_gettimeofday(&now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_usec / 1000;
+}
+
+static void read_clock(rotor_loop *loop)
+{
+    loop->now = loop->clock.monotonic_ms ? loop->clock.monotonic_ms(loop->clock.context)
+                                         : uv_now(loop->uv);
+}
+
+static void expire(rotor_loop *loop)
+{
+    loop->expiring = true;
+    for (rotor_deadline *d; (d = rotor_wheel_expire(&loop->wheel, loop->now));)
+        rotor__machine_timeout(ROTOR__CONTAINER(d, rotor_machine, deadline));
+    loop->expiring = false;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    rotor_loop *loop = timer->data;
+    loop->timer_at = ROTOR_NEVER;
+    rotor__loop_enter(loop);
+    expire(loop);
+    rotor__loop_leave(loop);
+    uint64_t next = rotor_wheel_next(&loop->wheel);
+    if (next < loop->timer_at)
+        rotor__loop_arm(loop, next);
+}
+
+void rotor__loop_arm(rotor_loop *loop, uint64_t at)
+{
+    if (loop->clock.monotonic_ms || loop->closing)
+        return;
+    uint64_t now = uv_now(loop->uv);
+    loop->timer_at = at;
+    uv_timer_start(&loop->timer, on_timer, at > now ? at - now : 0, 0);
+}
+
+/* -- events ------------------------------------------------------------------------------------ */
+
+void rotor__loop_enter(rotor_loop *loop)
+{
+    read_clock(loop);
+    loop->busy = true;
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    rotor_loop *loop = idle->data;
+    rotor__loop_enter(loop);
+    rotor__machines_next_turn(loop);
+    rotor__loop_leave(loop);
+}
+
+void rotor__loop_turn_soon(rotor_loop *loop)
+{
+    if (!uv_is_active((uv_handle_t *)&loop->idle))
+        uv_idle_start(&loop->idle, on_idle);
+}
+
+void rotor__loop_leave(rotor_loop *loop)
+{
+    /* What is queued runs now, but a bounded number: machines that wake each other for ever must
+    ** not keep the loop from its descriptors. */
+    bool more = rotor__machines_run(loop, RUNS_PER_EVENT);
+    loop->busy = false;
+    if (more)
+        rotor__loop_turn_soon(loop);
+    else if (uv_is_active((uv_handle_t *)&loop->idle))
+        uv_idle_stop(&loop->idle);
+}
+
+static void deliver(rotor_loop *loop)
+{
+    rotor__loop_enter(loop);
+    rotor__mailbox_deliver(loop->mailbox, loop);
+    rotor__loop_leave(loop);
+}
+
+static void on_async(uv_async_t *async)
+{
+    deliver(async->data);
+}
+
+/* -- life -------------------------------------------------------------------------------------- */
+
+static void free_memory(rotor_loop *loop)
+{
+    rotor_free(loop->slots);
+    rotor_free(loop->read_block);
+    rotor_free(loop->write_block);
+    if (loop->mailbox)
+        rotor__mailbox_unref(loop->mailbox);
+    rotor_free(loop);
+}
+
+void rotor__loop_handle_closed(rotor_loop *loop)
+{
+    if (--loop->handles == 0 && loop->closing && !loop->owns_uv)
+        free_memory(loop);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    rotor__loop_handle_closed(handle->data);
+}
+
+static void adopt(rotor_loop *loop, uv_handle_t *handle)
+{
+    handle->data = loop;
+    uv_unref(handle); /* machines keep a loop running, not its own machinery */
+    loop->handles++;
+}
+
+static int open_handles(rotor_loop *loop)
+{
+    /* Only the async handle can fail, so it goes first. */
+    int error = uv_async_init(loop->uv, &loop->async, on_async);
+    if (error)
+        return error;
+    adopt(loop, (uv_handle_t *)&loop->async);
+    uv_timer_init(loop->uv, &loop->timer);
+    adopt(loop, (uv_handle_t *)&loop->timer);
+    uv_idle_init(loop->uv, &loop->idle);
+    adopt(loop, (uv_handle_t *)&loop->idle);
+    return 0;
+}
+
+int rotor_loop_new(rotor_loop **result, const rotor_config *config)
+{
+    *result = NULL;
+    rotor_loop *loop = rotor_alloc_zero(sizeof *loop);
+    if (!loop)
+        return UV_ENOMEM;
+    if (config)
+        loop->config = *config;
+    if (loop->config.clock)
+        loop->clock = *loop->config.clock;
+    if (!loop->clock.wall_ms)
+        loop->clock.wall_ms = system_wall;
+    size_t capacity = loop->config.capacity ? loop->config.capacity : DEFAULT_CAPACITY;
+    loop->capacity = capacity < UINT32_MAX ? (uint32_t)capacity : UINT32_MAX - 1;
+    loop->free_slot = UINT32_MAX;
+    loop->queue.last = &loop->queue.first;
+    loop->later.last = &loop->later.first;
+    loop->deferred_last = &loop->deferred;
+    loop->timer_at = ROTOR_NEVER;
+
+    size_t buffer = loop->config.buffer ? loop->config.buffer : DEFAULT_BUFFER;
+    loop->read_block = rotor_block_new(buffer);
+    loop->write_block = rotor_block_new(buffer);
+    loop->mailbox = rotor__mailbox_new(&loop->async);
+    int error = loop->read_block && loop->write_block && loop->mailbox ? 0 : UV_ENOMEM;
+    if (!error && !loop->config.uv) {
+        error = uv_loop_init(&loop->own_uv);
+        loop->owns_uv = !error;
+    }
+    if (!error) {
+        loop->uv = loop->owns_uv ? &loop->own_uv : loop->config.uv;
+        error = open_handles(loop);
+    }
+    if (error) {
+        if (loop->owns_uv)
+            uv_loop_close(&loop->own_uv);
+        free_memory(loop);
+        return error;
+    }
+    read_clock(loop);
+    rotor_wheel_init(&loop->wheel, loop->now);
+    *result = loop;
+    return 0;
+}
+
+static void on_signal_closed(uv_handle_t *handle)
+{
+    rotor_loop *loop = handle->data;
+    rotor_free(ROTOR__CONTAINER((uv_signal_t *)handle, rotor__signal, handle));
+    rotor__loop_handle_closed(loop);
+}
+
+int rotor_loop_free(rotor_loop *loop)
+{
+    if (loop->busy)
+        return UV_EBUSY;
+    loop->closing = true;
+    rotor__machines_drop(loop);
+    rotor__mailbox_close(loop->mailbox);
+    for (rotor__signal *s = loop->signals, *next; s; s = next) {
+        next = s->next;
+        uv_close((uv_handle_t *)&s->handle, on_signal_closed);
+    }
+    uv_close((uv_handle_t *)&loop->async, on_handle_closed);
+    uv_close((uv_handle_t *)&loop->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&loop->idle, on_handle_closed);
+    if (!loop->owns_uv)
+        return 0;
+    uv_run(loop->uv, UV_RUN_DEFAULT);
+    int error = uv_loop_close(loop->uv);
+    if (!error)
+        free_memory(loop);
+    return error;
+}
+
+/* -- running ----------------------------------------------------------------------------------- */
+
+static int run(rotor_loop *loop, uv_run_mode mode)
+{
+    if (loop->running || loop->busy)
+        return UV_EBUSY;
+    loop->running = true;
+    loop->stopping = false;
+    uv_update_time(loop->uv);
+    deliver(loop); /* letters need no machine to be alive */
+    if (loop->clock.monotonic_ms) {
+        rotor__loop_enter(loop);
+        expire(loop);
+        rotor__loop_leave(loop);
+    }
+    if (!loop->stopping)
+        uv_run(loop->uv, mode);
+    loop->running = false;
+    return 0;
+}
+
+int rotor_loop_run(rotor_loop *loop)
+{
+    return run(loop, UV_RUN_DEFAULT);
+}
+
+int rotor_loop_turn(rotor_loop *loop)
+{
+    return run(loop, UV_RUN_NOWAIT);
+}
+
+void rotor_loop_stop(rotor_loop *loop)
+{
+    loop->stopping = true;
+    uv_stop(loop->uv);
+}
+
+/* -- signals ----------------------------------------------------------------------------------- */
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    rotor_loop *loop = handle->data;
+    rotor__signal *s = ROTOR__CONTAINER(handle, rotor__signal, handle);
+    rotor__loop_enter(loop);
+    if (s->fn)
+        s->fn(loop, signum, s->context);
+    rotor__loop_leave(loop);
+}
+
+int rotor_loop_on_signal(rotor_loop *loop, int signum,
+                         void (*fn)(rotor_loop *loop, int signum, void *context), void *context)
+{
+    rotor__signal *s = loop->signals;
+    while (s && s->handle.signum != signum)
+        s = s->next;
+    if (s) {
+        s->fn = fn;
+        s->context = context;
+        return fn ? uv_signal_start(&s->handle, on_signal, signum) : 0;
+    }
+    if (!fn)
+        return 0;
+    s = rotor_alloc_zero(sizeof *s);
+    if (!s)
+        return UV_ENOMEM;
+    s->fn = fn;
+    s->context = context;
+    int error = uv_signal_init(loop->uv, &s->handle);
+    if (error) {
+        rotor_free(s);
+        return error;
+    }
+    adopt(loop, (uv_handle_t *)&s->handle);
+    error = uv_signal_start(&s->handle, on_signal, signum);
+    if (error) {
+        uv_close((uv_handle_t *)&s->handle, on_signal_closed);
+        return error;
+    }
+    s->next = loop->signals;
+    loop->signals = s;
+    return 0;
+}
+
+/* -- looking ----------------------------------------------------------------------------------- */
+
+uint64_t rotor_now(const rotor_scope *scope)
+{
+    return scope->loop->now;
+}
+
+uint64_t rotor_loop_now(const rotor_loop *loop)
+{
+    return loop->now;
+}
+
+uint64_t rotor_loop_wall(const rotor_loop *loop)
+{
+    return loop->clock.wall_ms(loop->clock.context);
+}
+
+void *rotor_context(const rotor_scope *scope)
+{
+    return scope->loop->config.context;
+}
+
+void *rotor_loop_context(const rotor_loop *loop)
+{
+    return loop->config.context;
+}
+
+size_t rotor_loop_count(const rotor_loop *loop)
+{
+    return loop->count;
+}
+
+size_t rotor_loop_capacity(const rotor_loop *loop)
+{
+    return loop->capacity;
+}
+
+bool rotor_loop_busy(const rotor_loop *loop)
+{
+    return loop->busy;
+}
+
+uv_loop_t *rotor_loop_uv(rotor_loop *loop)
+{
+    return loop->uv;
+}

@@ -1,0 +1,438 @@
+/* The life of machines: slots and handles, creating, running, ending.
+**
+** Every transition is called from here, through `settle`, which does what the response says. */
+#include <string.h>
+
+#include "private.h"
+
+enum { NO_SLOT = UINT32_MAX, FIRST_SLOTS = 64 };
+
+/* -- slots ------------------------------------------------------------------------------------- */
+
+static int grow_slots(rotor_loop *loop)
+{
+    uint32_t n = loop->nslots ? 2 * loop->nslots : FIRST_SLOTS;
+    if (n > loop->capacity)
+        n = loop->capacity;
+    rotor__slot *slots = rotor_realloc(loop->slots, n * sizeof *slots);
+    if (!slots)
+        return UV_ENOMEM;
+    for (uint32_t i = loop->nslots; i < n; i++)
+        slots[i] = (rotor__slot){NULL, 1, i + 1 < n ? i + 1 : NO_SLOT};
+    loop->free_slot = loop->nslots;
+    loop->slots = slots;
+    loop->nslots = n;
+    return 0;
+}
+
+rotor_machine *rotor_find(rotor_loop *loop, rotor_handle handle)
+{
+    if (handle.slot >= loop->nslots || loop->slots[handle.slot].generation != handle.generation)
+        return NULL;
+    return loop->slots[handle.slot].machine;
+}
+
+/* -- queues ------------------------------------------------------------------------------------ */
+
+static void push(rotor__queue *queue, rotor_machine *m)
+{
+    m->next = NULL;
+    *queue->last = m;
+    queue->last = &m->next;
+}
+
+static rotor_machine *pop(rotor__queue *queue)
+{
+    rotor_machine *m = queue->first;
+    if (m && !(queue->first = m->next))
+        queue->last = &queue->first;
+    return m;
+}
+
+/* Somebody outside an event has queued work: have a turn soon. Otherwise rotor__loop_leave does. */
+static void ensure_turn(rotor_loop *loop);
+
+static void enqueue(rotor_machine *m, uint32_t why)
+{
+    rotor_loop *loop = m->loop;
+    if (!(m->flags & ROTOR__QUEUED))
+        push(why == ROTOR__AGAIN ? &loop->later : &loop->queue, m);
+    m->flags |= why | ROTOR__QUEUED;
+    ensure_turn(loop);
+}
+
+/* -- ending ------------------------------------------------------------------------------------ */
+
+static void release(rotor_machine *m)
+{
+    if (!m->ios && !(m->flags & (ROTOR__QUEUED | ROTOR__MOURNED)))
+        rotor_free(m);
+}
+
+static void finish(rotor_machine *m)
+{
+    for (rotor_io *io = m->ios; io; io = io->next)
+        rotor_io_close(io);
+    if (m->flags & ROTOR__CREATED && m->type->drop)
+        m->type->drop(m);
+    release(m);
+}
+
+void rotor__machine_io_closed(rotor_machine *m)
+{
+    rotor_loop *loop = m->loop;
+    if (m->flags & ROTOR__ENDED)
+        release(m);
+    rotor__loop_handle_closed(loop);
+}
+
+/* A slot became free: whoever was refused one may try again. */
+static void wake_waiting(rotor_loop *loop)
+{
+    for (uint32_t i = 0; loop->waiting && i < loop->nslots; i++) {
+        rotor_machine *m = loop->slots[i].machine;
+        if (m && m->flags & ROTOR__WAITS) {
+            m->flags &= ~(uint32_t)ROTOR__WAITS;
+            loop->waiting--;
+            enqueue(m, ROTOR__WAKE);
+        }
+    }
+}
+
+static void leave_slot(rotor_machine *m)
+{
+    rotor_loop *loop = m->loop;
+    rotor__slot *slot = &loop->slots[m->self.slot];
+    slot->machine = NULL;
+    slot->generation++;
+    if (slot->generation == 0) /* 2^32 lives later: generation 0 is no machine's */
+        slot->generation = 1;
+    slot->next_free = loop->free_slot;
+    loop->free_slot = m->self.slot;
+    if (m->flags & ROTOR__WAITS)
+        loop->waiting--;
+    if (--loop->count == 0)
+        uv_unref((uv_handle_t *)&loop->async);
+    if (loop->waiting)
+        wake_waiting(loop);
+}
+
+/* `told`: the caller passes the failure on itself, so neither the parent nor on_error hears it. */
+static void end(rotor_machine *m, int status, bool told)
+{
+    rotor_loop *loop = m->loop;
+    if (m->flags & ROTOR__ENDED)
+        return;
+    m->flags |= ROTOR__ENDED;
+    m->status = status;
+    rotor_wheel_remove(&loop->wheel, &m->deadline);
+    leave_slot(m);
+    if (!told && !loop->closing) {
+        rotor_machine *parent = rotor_find(loop, m->parent);
+        if (parent && parent->type->child_done) {
+            m->flags |= ROTOR__MOURNED;
+            for (rotor_io *io = m->ios; io; io = io->next)
+                rotor_io_want(io, 0);
+            enqueue(m, 0);
+            return;
+        }
+        if (status < 0 && loop->config.on_error)
+            loop->config.on_error(loop, m, status);
+    }
+    finish(m);
+}
+
+/* -- creating and settling --------------------------------------------------------------------- */
+
+static void settle(rotor_machine *m, rotor_scope *scope, rotor_response r);
+
+static int allocate(rotor_loop *loop, const rotor_type *type, void *seed, rotor_handle parent,
+                    rotor_machine **result)
+{
+    if (loop->closing)
+        return ROTOR_ECLOSED;
+    if (loop->count >= loop->capacity)
+        return ROTOR_ECAPACITY;
+    if (loop->free_slot == NO_SLOT && grow_slots(loop))
+        return UV_ENOMEM;
+    rotor_machine *m = rotor_alloc_zero(type->size_of ? type->size_of(seed) : type->size);
+    if (!m)
+        return UV_ENOMEM;
+    rotor__slot *slot = &loop->slots[loop->free_slot];
+    m->type = type;
+    m->loop = loop;
+    m->self = (rotor_handle){loop->free_slot, slot->generation};
+    m->parent = parent;
+    m->deadline.at = ROTOR_NEVER;
+    slot->machine = m;
+    loop->free_slot = slot->next_free;
+    if (loop->count++ == 0)
+        uv_ref((uv_handle_t *)&loop->async);
+    *result = m;
+    return 0;
+}
+
+static int defer(rotor_loop *loop, rotor_handle machine, const rotor_type *type, void *seed)
+{
+    rotor__deferred *d = rotor_alloc(sizeof *d);
+    if (!d)
+        return UV_ENOMEM;
+    *d = (rotor__deferred){NULL, machine, type, seed};
+    *loop->deferred_last = d;
+    loop->deferred_last = &d->next;
+    ensure_turn(loop);
+    return 0;
+}
+
+/* Call `create` and do what it says, but for a spawn, which is left for later so that machines which
+** spawn from `create` do not pile up on the stack. Returns its error; the machine is gone then. */
+static int create(rotor_machine *m, void *seed)
+{
+    rotor_scope scope = {m->loop, m, NULL, NULL};
+    m->flags |= ROTOR__CREATED;
+    rotor_response r = m->type->create(m, &scope, seed);
+    while (r.kind == ROTOR_SPAWN) {
+        if (!defer(m->loop, m->self, scope.spawn_type, scope.spawn_seed))
+            return 0;
+        r = m->type->spawn_error
+                ? m->type->spawn_error(m, &scope, UV_ENOMEM, scope.spawn_seed)
+                : rotor_error(UV_ENOMEM);
+    }
+    if (r.kind == ROTOR_ERROR) {
+        end(m, r.error, true);
+        return r.error;
+    }
+    settle(m, &scope, r);
+    return 0;
+}
+
+static rotor_response spawn(rotor_machine *m, rotor_scope *scope)
+{
+    rotor_loop *loop = m->loop;
+    const rotor_type *type = scope->spawn_type;
+    void *seed = scope->spawn_seed;
+    rotor_machine *child = NULL;
+    rotor_handle handle = ROTOR_NO_HANDLE;
+    int error = allocate(loop, type, seed, m->self, &child);
+    if (error == ROTOR_ECAPACITY && !(m->flags & ROTOR__WAITS)) {
+        m->flags |= ROTOR__WAITS;
+        loop->waiting++;
+    }
+    if (!error) {
+        handle = child->self;
+        error = create(child, seed);
+    }
+    if (error)
+        return m->type->spawn_error ? m->type->spawn_error(m, scope, error, seed)
+                                    : rotor_error(error);
+    return m->type->spawned ? m->type->spawned(m, scope, handle) : rotor_ok();
+}
+
+static void set_deadline(rotor_machine *m, uint64_t at)
+{
+    rotor_loop *loop = m->loop;
+    if (loop->expiring && at <= loop->now)
+        at = loop->now + 1; /* or the wheel would hand it out again in this very turn */
+    if (rotor_wheel_set(&loop->wheel, &m->deadline, at) && at < loop->timer_at)
+        rotor__loop_arm(loop, at);
+}
+
+static void settle(rotor_machine *m, rotor_scope *scope, rotor_response r)
+{
+    while (r.kind == ROTOR_SPAWN) {
+        set_deadline(m, ROTOR_NEVER);
+        r = spawn(m, scope);
+    }
+    switch (r.kind) {
+    case ROTOR_OK:
+        set_deadline(m, r.deadline);
+        break;
+    case ROTOR_DONE:
+        end(m, 0, false);
+        break;
+    case ROTOR_ERROR:
+        end(m, r.error < 0 ? r.error : ROTOR_EUNEXPECTED, false);
+        break;
+    case ROTOR_SAME:
+    case ROTOR_SPAWN:
+        break;
+    }
+}
+
+/* -- running ----------------------------------------------------------------------------------- */
+
+void rotor__machine_ready(rotor_machine *m, rotor_io *io, unsigned events)
+{
+    if (m->flags & ROTOR__ENDED || !m->type->ready)
+        return;
+    rotor_scope scope = {m->loop, m, NULL, NULL};
+    settle(m, &scope, m->type->ready(m, &scope, io, events));
+}
+
+void rotor__machine_timeout(rotor_machine *m)
+{
+    rotor_scope scope = {m->loop, m, NULL, NULL};
+    m->deadline.at = ROTOR_NEVER;
+    settle(m, &scope,
+           m->type->timeout ? m->type->timeout(m, &scope) : rotor_error(ROTOR_ETIMEDOUT));
+}
+
+static void mourn(rotor_machine *child)
+{
+    rotor_machine *parent = rotor_find(child->loop, child->parent);
+    if (parent) {
+        rotor_scope scope = {parent->loop, parent, NULL, NULL};
+        settle(parent, &scope, parent->type->child_done(parent, &scope, child, child->status));
+    }
+    child->flags &= ~(uint32_t)ROTOR__MOURNED;
+    finish(child);
+}
+
+static void run(rotor_machine *m)
+{
+    uint32_t owed = m->flags & (ROTOR__WAKE | ROTOR__AGAIN | ROTOR__END);
+    m->flags &= ~(owed | ROTOR__QUEUED);
+    if (m->flags & ROTOR__MOURNED) {
+        mourn(m);
+        return;
+    }
+    if (m->flags & ROTOR__ENDED) {
+        release(m);
+        return;
+    }
+    if (owed & ROTOR__END) {
+        end(m, m->status, false);
+        return;
+    }
+    rotor_handle self = m->self;
+    rotor_loop *loop = m->loop;
+    if (owed & ROTOR__AGAIN)
+        rotor__machine_ready(m, NULL, 0);
+    if (owed & ROTOR__WAKE && m->type->wakeup && rotor_find(loop, self)) {
+        rotor_scope scope = {loop, m, NULL, NULL};
+        settle(m, &scope, m->type->wakeup(m, &scope));
+    }
+}
+
+static void run_deferred(rotor_loop *loop, rotor__deferred *d)
+{
+    rotor_machine *m = rotor_find(loop, d->machine);
+    if (!m || m->flags & ROTOR__END)
+        return;
+    rotor_scope scope = {loop, m, d->type, d->seed};
+    if (d->type) {
+        settle(m, &scope, (rotor_response){ROTOR_SPAWN, 0, 0});
+        return;
+    }
+    /* Nobody is there to be returned the error, so it ends like any other. */
+    m->flags |= ROTOR__CREATED;
+    settle(m, &scope, m->type->create(m, &scope, d->seed));
+}
+
+bool rotor__machines_run(rotor_loop *loop, unsigned most)
+{
+    for (; most > 0; most--) {
+        rotor__deferred *d = loop->deferred;
+        if (d) {
+            if (!(loop->deferred = d->next))
+                loop->deferred_last = &loop->deferred;
+            run_deferred(loop, d);
+            rotor_free(d);
+            continue;
+        }
+        rotor_machine *m = pop(&loop->queue);
+        if (!m)
+            break;
+        run(m);
+    }
+    return loop->queue.first || loop->later.first || loop->deferred;
+}
+
+void rotor__machines_next_turn(rotor_loop *loop)
+{
+    if (!loop->later.first)
+        return;
+    *loop->queue.last = loop->later.first;
+    loop->queue.last = loop->later.last;
+    loop->later = (rotor__queue){NULL, &loop->later.first};
+}
+
+void rotor__machines_drop(rotor_loop *loop)
+{
+    for (rotor__deferred *d = loop->deferred, *next; d; d = next) {
+        next = d->next;
+        rotor_free(d);
+    }
+    loop->deferred = NULL;
+    loop->deferred_last = &loop->deferred;
+    for (uint32_t i = 0; i < loop->nslots; i++)
+        if (loop->slots[i].machine)
+            end(loop->slots[i].machine, ROTOR_ECANCELED, true);
+    rotor__machines_next_turn(loop);
+    for (rotor_machine *m; (m = pop(&loop->queue));) {
+        bool mourned = m->flags & ROTOR__MOURNED;
+        m->flags &= ~(uint32_t)(ROTOR__QUEUED | ROTOR__MOURNED);
+        if (mourned)
+            finish(m);
+        else
+            release(m);
+    }
+}
+
+static void ensure_turn(rotor_loop *loop)
+{
+    if (!loop->busy && !loop->closing)
+        rotor__loop_turn_soon(loop);
+}
+
+/* -- public ------------------------------------------------------------------------------------ */
+
+int rotor_add(rotor_loop *loop, const rotor_type *type, void *seed, rotor_handle *handle)
+{
+    rotor_machine *m;
+    if (handle)
+        *handle = ROTOR_NO_HANDLE;
+    int error = allocate(loop, type, seed, ROTOR_NO_HANDLE, &m);
+    if (error)
+        return error;
+    rotor_handle self = m->self;
+    if (!loop->busy) {
+        rotor__loop_enter(loop);
+        error = create(m, seed);
+        rotor__loop_leave(loop);
+    } else if ((error = defer(loop, self, NULL, seed))) {
+        end(m, error, true);
+    }
+    if (handle && !error)
+        *handle = self;
+    return error;
+}
+
+int rotor_wake(rotor_loop *loop, rotor_handle handle)
+{
+    rotor_machine *m = rotor_find(loop, handle);
+    if (!m)
+        return ROTOR_ECLOSED;
+    enqueue(m, ROTOR__WAKE);
+    return 0;
+}
+
+int rotor_end(rotor_loop *loop, rotor_handle handle, int status)
+{
+    rotor_machine *m = rotor_find(loop, handle);
+    if (!m)
+        return ROTOR_ECLOSED;
+    m->status = status;
+    enqueue(m, ROTOR__END);
+    return 0;
+}
+
+void rotor__machine_again(rotor_machine *m)
+{
+    enqueue(m, ROTOR__AGAIN);
+}
+
+void rotor_again(rotor_scope *scope)
+{
+    rotor__machine_again(scope->machine);
+}

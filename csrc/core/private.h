@@ -1,0 +1,140 @@
+/* What the files of rotor share among themselves and do not install: the loop's struct, the mailbox
+** and the few calls that other layers need to be told from the inside. */
+#ifndef ROTOR_CORE_PRIVATE_H
+#define ROTOR_CORE_PRIVATE_H
+
+#include <stdatomic.h>
+
+#include "alloc.h"
+#include "io.h"
+#include "loop.h"
+
+#define ROTOR__CONTAINER(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+/* rotor_machine.flags */
+enum {
+    ROTOR__QUEUED = 1,   /* in loop->now_queue or loop->later_queue */
+    ROTOR__WAKE = 2,     /* `wakeup` is owed */
+    ROTOR__AGAIN = 4,    /* `ready` with no io is owed */
+    ROTOR__END = 8,      /* rotor_end() was called: m->status says how */
+    ROTOR__CREATED = 16, /* `create` was called, so `drop` is owed */
+    ROTOR__ENDED = 32,   /* out of its slot; memory goes when ios and queue have let go of it */
+    ROTOR__MOURNED = 64, /* ended; its parent's `child_done` is owed before `drop` */
+    ROTOR__WAITS = 128,  /* heard ROTOR_ECAPACITY; woken when a slot gets free */
+    ROTOR__RELEASING = 256
+};
+
+/* A message to a loop from any thread; embedded in what it is about. */
+typedef struct rotor__letter {
+    struct rotor__letter *next;
+    /* In the loop's thread; `loop` is NULL when the loop ends instead. */
+    void (*deliver)(struct rotor__letter *letter, rotor_loop *loop);
+} rotor__letter;
+
+/* Where other threads leave letters: a stack that they push to and the loop takes as a whole, so
+** there is no ABA and no lock. Outlives the loop for as long as somebody holds a reference. */
+typedef struct rotor__mailbox {
+    _Atomic(rotor__letter *) head;
+    atomic_uint refs;
+    atomic_uint senders; /* threads inside rotor__mailbox_post */
+    atomic_bool closed;
+    uv_async_t *async; /* the loop's; touched only while senders > 0 and not closed */
+} rotor__mailbox;
+
+rotor__mailbox *rotor__mailbox_new(uv_async_t *async);
+rotor__mailbox *rotor__mailbox_ref(rotor__mailbox *box);
+void rotor__mailbox_unref(rotor__mailbox *box);
+
+/* Leave a letter that is in no mailbox; 0, or ROTOR_ECLOSED: then it was not taken. Any thread. */
+int rotor__mailbox_post(rotor__mailbox *box, rotor__letter *letter);
+
+/* Deliver what is there, oldest first. Loop's thread. */
+void rotor__mailbox_deliver(rotor__mailbox *box, rotor_loop *loop);
+
+/* Refuse further letters and deliver the last ones with loop NULL. Loop's thread. */
+void rotor__mailbox_close(rotor__mailbox *box);
+
+typedef struct rotor__slot {
+    rotor_machine *machine; /* NULL: free */
+    uint32_t generation;
+    uint32_t next_free;
+} rotor__slot;
+
+typedef struct rotor__queue {
+    rotor_machine *first, **last;
+} rotor__queue;
+
+/* A create, or (with a type) a spawn, that must wait until the present transition has returned. */
+typedef struct rotor__deferred {
+    struct rotor__deferred *next;
+    rotor_handle machine;
+    const rotor_type *type;
+    void *seed;
+} rotor__deferred;
+
+typedef struct rotor__signal {
+    struct rotor__signal *next;
+    uv_signal_t handle; /* handle.data is this struct's loop */
+    void (*fn)(rotor_loop *loop, int signum, void *context);
+    void *context;
+} rotor__signal;
+
+struct rotor_loop {
+    uv_loop_t *uv;
+    uint64_t now;
+    bool busy; /* in an event: transitions may be running */
+    bool expiring;
+    bool running; /* inside rotor_loop_run or _turn */
+    bool stopping;
+    bool closing;
+    bool owns_uv;
+
+    rotor_block *read_block, *write_block; /* to be lent; NULL while they are */
+
+    rotor_wheel wheel;
+    uint64_t timer_at; /* when `timer` fires, ROTOR_NEVER: it is not armed */
+
+    rotor__queue queue; /* to run before the present event ends */
+    rotor__queue later; /* to run in the next turn */
+    rotor__deferred *deferred, **deferred_last;
+    uint32_t waiting; /* machines with ROTOR__WAITS */
+
+    rotor__slot *slots;
+    uint32_t nslots, free_slot;
+    uint32_t count, capacity;
+
+    rotor__mailbox *mailbox;
+    rotor__signal *signals;
+    rotor_config config;
+    rotor_clock clock;
+
+    unsigned handles; /* uv handles not yet closed */
+    uv_timer_t timer;
+    uv_idle_t idle;
+    uv_async_t async;
+    uv_loop_t own_uv;
+};
+
+/* Bracket an event from libuv: read the clock, and at the end run what was queued. */
+void rotor__loop_enter(rotor_loop *loop);
+void rotor__loop_leave(rotor_loop *loop);
+
+/* Tell `m` of events on `io`; between enter and leave. */
+void rotor__machine_ready(rotor_machine *m, rotor_io *io, unsigned events);
+
+/* Have m->type->ready called with no io in the next turn. */
+void rotor__machine_again(rotor_machine *m);
+
+/* An io of `m` has closed: release the machine if it was waiting for that. */
+void rotor__machine_io_closed(rotor_machine *m);
+
+/* Between loop.c and machine.c. */
+void rotor__machine_timeout(rotor_machine *m);
+bool rotor__machines_run(rotor_loop *loop, unsigned most); /* true: there is more to run */
+void rotor__machines_next_turn(rotor_loop *loop);
+void rotor__machines_drop(rotor_loop *loop);
+void rotor__loop_arm(rotor_loop *loop, uint64_t at);
+void rotor__loop_turn_soon(rotor_loop *loop);
+void rotor__loop_handle_closed(rotor_loop *loop); /* may free an adopted, closing loop */
+
+#endif

@@ -1,0 +1,29 @@
+/* rotor: state machines over libuv. The umbrella header: includes everything public. */
+#ifndef ROTOR_H
+#define ROTOR_H
+
+#define ROTOR_VERSION "0.1.0"
+
+#include "core/alloc.h"
+#include "core/buf.h"
+#include "core/deadline.h"
+#include "core/error.h"
+#include "core/future.h"
+#include "core/io.h"
+#include "core/loop.h"
+#include "core/machine.h"
+#include "core/notifier.h"
+
+#include "stream/address.h"
+#include "stream/connect.h"
+#include "stream/listen.h"
+#include "stream/memory.h"
+#include "stream/stream.h"
+#include "stream/transport.h"
+
+#include "http/message.h"
+#include "http/parser.h"
+#include "http/chunked.h"
+#include "http/server.h"
+
+#endif
