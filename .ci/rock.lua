@@ -1,0 +1,37 @@
+-- Run by `make rock` with nothing on the paths but the installed rock: does it load, and echo a line?
+local rotor = require "rotor"
+
+for _, found in ipairs {
+  package.searchpath("rotor", package.path), package.searchpath("rotor.core", package.cpath),
+} do
+  assert(found:find("build/rock/", 1, true), found)
+end
+
+local Echo = rotor.protocol "Echo" {
+  create = function(_, stream)
+    return stream:expect_delimiter("\n", 4096)
+  end,
+  bytes_read = function(_, stream, n)
+    stream:write(stream:take(n + 1))
+    return stream:expect_delimiter("\n", 4096)
+  end,
+}
+
+local answer
+local Client = rotor.protocol "Client" {
+  create = function(_, stream)
+    stream:write("hello\n")
+    return stream:expect_delimiter("\n", 4096, 10)
+  end,
+  bytes_read = function(_, stream, n)
+    answer = stream:take(n)
+    rotor.stop()
+    return stream:done()
+  end,
+}
+
+local server = assert(rotor.listen("127.0.0.1:0", Echo))
+assert(rotor.connect(server:address(), Client))
+rotor.run()
+assert(answer == "hello", answer)
+print("rotor " .. rotor.version .. " from build/rock: echo works")

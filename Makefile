@@ -1,0 +1,305 @@
+# rotor: `make help` lists what can be made. Everything made goes to build/.
+#
+# CC, CFLAGS and LDFLAGS are honoured (the user's flags come behind ours); V=1 shows each command.
+# VARIANT=asan, tsan or fuzz makes the same things with other flags, in build/asan and so on.
+
+all: library module examples ## Build the library, the Lua module and the examples (the default)
+
+# ---- Settings ------------------------------------------------------------------------------------
+
+VERSION   := $(shell sed -n 's/.*define ROTOR_VERSION "\(.*\)"/\1/p' csrc/rotor.h)
+SOVERSION := $(firstword $(subst ., ,$(VERSION)))
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+ADDR   ?= 127.0.0.1:8080
+BUILD  := build$(addprefix /,$(VARIANT))
+
+# The sanitized variants name their compiler: the runtime that is preloaded into Lua is gcc's, the
+# fuzzer is clang's.
+COMPILER_asan = gcc
+COMPILER_tsan = gcc
+COMPILER_fuzz = clang
+COMPILER = $(or $(COMPILER_$(VARIANT)),$(CC))
+
+SANITIZE_asan = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1
+SANITIZE_tsan = -fsanitize=thread -fno-omit-frame-pointer -O1
+SANITIZE_fuzz = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+SANITIZE = $(SANITIZE_$(VARIANT))
+
+# Without semantic interposition gcc may inline across the functions of one file despite -fPIC.
+FLAGS = -std=c11 -D_GNU_SOURCE -O2 -g -fPIC -fno-semantic-interposition \
+        -Wall -Wextra -Wconversion -Wshadow -Wno-unused-parameter $(SANITIZE) -Icsrc $(UV_CFLAGS)
+
+# Not `:=`, as on a bare machine pkg-config may come with what is installed on the way. Without
+# pkg-config, the usual places will do.
+UV_CFLAGS     = $(shell pkg-config --cflags libuv 2>/dev/null)
+UV_LIBS       = $(or $(shell pkg-config --libs libuv 2>/dev/null),-luv)
+CMOCKA_CFLAGS = $(shell pkg-config --cflags cmocka 2>/dev/null)
+CMOCKA_LIBS   = $(or $(shell pkg-config --libs cmocka 2>/dev/null),-lcmocka)
+LUA_CFLAGS    = $(or $(shell for p in lua5.4 lua-5.4 lua54; do \
+                         pkg-config --cflags $$p 2>/dev/null && break; done),-I/usr/include/lua5.4)
+LUA          ?= $(shell for l in lua5.4 lua54 lua-5.4 lua; do \
+                    $$l -e 'os.exit(_VERSION == "Lua 5.4")' 2>/dev/null && echo $$l && break; done)
+
+# ---- What there is -------------------------------------------------------------------------------
+
+LIB_C     := $(wildcard csrc/core/*.c csrc/stream/*.c csrc/http/*.c)
+MODULE_C  := $(wildcard csrc/lua/*.c)
+TEST_C    := $(wildcard csrc/test/test_*.c)
+# Any other file in csrc/test is linked to every test.
+SHARED_C  := $(filter-out $(TEST_C),$(wildcard csrc/test/*.c))
+FUZZ_C    := $(wildcard csrc/fuzz/fuzz_*.c)
+EXAMPLE_C := $(wildcard examples/*.c)
+BENCH_C   := $(wildcard bench/*.c)
+ALL_C     := $(LIB_C) $(MODULE_C) $(TEST_C) $(SHARED_C) $(FUZZ_C) $(EXAMPLE_C) $(BENCH_C)
+ALL_LUA   := $(sort $(shell find lua -name '*.lua'))
+ROCKSPEC  := rockspec/rotor-scm-1.rockspec
+
+# What a user of librotor includes; private.h is between the files of one folder.
+HEADERS := csrc/rotor.h \
+    $(filter-out %/private.h,$(wildcard csrc/core/*.h csrc/stream/*.h csrc/http/*.h))
+
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+TESTS    := $(patsubst csrc/test/%.c,$(BUILD)/test/%,$(TEST_C))
+FUZZERS  := $(patsubst csrc/fuzz/%.c,$(BUILD)/fuzzers/%,$(FUZZ_C))
+EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(EXAMPLE_C))
+BENCHES  := $(patsubst %.c,$(BUILD)/%,$(BENCH_C))
+
+.PHONY: all library module examples tests fuzzers benches
+library:  $(BUILD)/librotor.a $(BUILD)/librotor.so
+module:   $(BUILD)/rotor/core.so $(BUILD)/lua
+examples: $(EXAMPLES)
+tests:    $(TESTS)
+fuzzers:  $(FUZZERS)
+benches:  $(BENCHES)
+
+# ---- What is needed ------------------------------------------------------------------------------
+
+# .ci/need probes for each thing, and installs or names what is missing.
+NEED = @CC='$(COMPILER)' CFLAGS='$(CFLAGS)' LUA='$(LUA)' .ci/need
+
+.PHONY: need-c need-lua need-cmocka
+need-c:
+	$(NEED) compiler libuv
+need-lua: need-c
+	$(NEED) compiler libuv lua
+need-cmocka: need-c
+	$(NEED) cmocka
+
+# ---- Building ------------------------------------------------------------------------------------
+
+Q    := $(if $(filter 1,$(V)),,@)
+TELL := $(if $(findstring s,$(firstword -$(MAKEFLAGS))),:,printf)
+say   = $(if $(Q),@$(TELL) '  %-4s %s\n' '$(1)' '$(2)')
+
+.DELETE_ON_ERROR:
+
+# Changes when the flags do, and then everything is made anew.
+$(BUILD)/flags: FORCE | need-c
+	@mkdir -p $(@D)
+	@echo '$(COMPILER) $(FLAGS) $(CFLAGS) $(LDFLAGS)' | cmp -s - $@ || \
+	    echo '$(COMPILER) $(FLAGS) $(CFLAGS) $(LDFLAGS)' > $@
+.PHONY: FORCE
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
+	$(call say,CC,$(<:csrc/%=%))
+	@mkdir -p $(@D)
+	$(Q)$(COMPILER) $(FLAGS) $(EXTRA) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(call objects,$(MODULE_C)): EXTRA = $(LUA_CFLAGS)
+$(call objects,$(MODULE_C)): | need-lua
+$(call objects,$(TEST_C) $(SHARED_C)): EXTRA = $(CMOCKA_CFLAGS)
+$(call objects,$(TEST_C) $(SHARED_C)): | need-cmocka
+
+-include $(patsubst %.o,%.d,$(call objects,$(ALL_C)))
+
+$(BUILD)/librotor.a: $(call objects,$(LIB_C))
+	$(call say,AR,$(@:build/%=%))
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# Calls within a shared object are bound to it when it is linked, and cost no indirection.
+SHARE = -shared -Wl,-Bsymbolic-functions
+
+$(BUILD)/librotor.so: $(call objects,$(LIB_C))
+	$(call say,LINK,$(@:build/%=%))
+	$(Q)$(COMPILER) $(SHARE) -Wl,-z,defs -Wl,-soname,librotor.so.$(SOVERSION) $(SANITIZE) $^ -o $@ \
+	    $(LDFLAGS) $(UV_LIBS)
+	@ln -sf librotor.so $@.$(SOVERSION)
+
+# A leak is looked for when the module would be gone, and its lines could not be told any more.
+KEEP_asan = -Wl,-z,nodelete
+
+$(BUILD)/rotor/core.so: $(call objects,$(MODULE_C) $(LIB_C))
+	$(call say,LINK,$(@:build/%=%))
+	@mkdir -p $(@D)
+	$(Q)$(COMPILER) $(SHARE) $(KEEP_$(VARIANT)) $(SANITIZE) $^ -o $@ $(LDFLAGS) $(UV_LIBS)
+
+# Programs hold the library, so that they run from anywhere.
+$(EXAMPLES) $(BENCHES): $(BUILD)/%: $(BUILD)/obj/%.o $(BUILD)/librotor.a
+	$(call say,LINK,$(@:build/%=%))
+	@mkdir -p $(@D)
+	$(Q)$(COMPILER) $(SANITIZE) $^ -o $@ $(LDFLAGS) $(UV_LIBS)
+
+$(TESTS): $(BUILD)/test/%: $(BUILD)/obj/csrc/test/%.o $(call objects,$(SHARED_C)) \
+          $(BUILD)/librotor.a
+	$(call say,LINK,$(@:build/%=%))
+	@mkdir -p $(@D)
+	$(Q)$(COMPILER) $(SANITIZE) $^ -o $@ $(LDFLAGS) $(CMOCKA_LIBS) $(UV_LIBS)
+
+$(FUZZERS): $(BUILD)/fuzzers/%: $(BUILD)/obj/csrc/fuzz/%.o $(BUILD)/librotor.a
+	$(call say,LINK,$(@:build/%=%))
+	@mkdir -p $(@D)
+	$(Q)$(COMPILER) $(SANITIZE) -fsanitize=fuzzer $^ -o $@ $(LDFLAGS) $(UV_LIBS)
+
+# The runtime of a sanitizer has to be in a process before the module that was built with it.
+PRELOAD_asan = env LD_PRELOAD=$(shell gcc -print-file-name=libasan.so)
+# Where the tree's root is, seen from the folder of build/lua.
+UP = ..$(if $(VARIANT),/..)
+
+$(BUILD)/lua: Makefile | need-lua
+	$(call say,GEN,$(@:build/%=%))
+	@mkdir -p $(@D)
+	@printf '%s\n' '#!/bin/sh' \
+	    '# lua FILE … : run Lua with the rotor of this tree, from any folder.' \
+	    'here=$$(dirname "$$(readlink -f "$$0")")' \
+	    'root=$$(cd "$$here/$(UP)" && pwd)' \
+	    'LUA_PATH_5_4="$$root/lua/?.lua;$$root/lua/?/init.lua;$${LUA_PATH_5_4-$${LUA_PATH-}};;"' \
+	    'LUA_CPATH_5_4="$$here/?.so;$${LUA_CPATH_5_4-$${LUA_CPATH-}};;"' \
+	    'export LUA_PATH_5_4 LUA_CPATH_5_4' \
+	    'exec $(PRELOAD_$(VARIANT)) $(LUA) "$$@"' > $@
+	@chmod +x $@
+
+# ---- Running -------------------------------------------------------------------------------------
+
+.PHONY: serve bench
+serve: all ## Build, then serve HTTP with a handler in Lua on ADDR (127.0.0.1:8080)
+	@exec build/lua examples/hello_http.lua $(ADDR)
+
+bench: all benches ## Measure rotor against its peers; prints a table in Markdown
+	$(NEED) wrk valgrind
+	$(NEED) nginx luv node || echo 'bench: goes on without the peers that are missing'
+	@bench/run
+
+# ---- Testing -------------------------------------------------------------------------------------
+
+# Each ends with one line "N passed, N failed". What is needed is fetched in one go beforehand.
+.PHONY: test check asan tsan fuzz
+test: ## Run every test there is: check, asan, tsan, fuzz, lint, install, rock
+	$(NEED) compiler libuv lua cmocka busted pkg-config \
+	    gcc fuzzer clang clang-format clang-tidy luacheck luarocks
+	@.ci/test check asan tsan fuzz lint install rock
+check: ## Run the C tests and the Lua specs
+	$(NEED) compiler libuv lua cmocka busted
+	@.ci/test check
+asan: ## Run the C tests and the Lua specs under ASan and UBSan
+	$(NEED) gcc libuv lua cmocka busted
+	@.ci/test asan
+tsan: ## Run the C tests under TSan
+	$(NEED) gcc libuv cmocka
+	@.ci/test tsan
+fuzz: ## Run each fuzz target for a moment (FUZZ_RUNS=20000, FUZZ_SECONDS=20)
+	$(NEED) fuzzer libuv
+	@.ci/test fuzz
+
+LINTS = lint-gcc lint-clang lint-headers lint-format lint-tidy lint-lua lint-rockspec
+.PHONY: lint need-lint $(LINTS)
+lint: $(LINTS) ## Warnings of gcc and clang, layout, clang-tidy, luacheck, the rockspec's lists
+$(LINTS): | need-lint
+need-lint: need-lua need-cmocka
+	$(NEED) gcc clang clang-format clang-tidy luacheck luarocks
+
+ALL_H      = $(wildcard csrc/*.h csrc/*/*.h bench/*.h)
+LINT_FLAGS = $(FLAGS) $(LUA_CFLAGS) $(CMOCKA_CFLAGS)
+EACH_C     = printf '%s\n' $(ALL_C) | xargs -P "$$(nproc)" -I{}
+
+# gcc sees some mistakes only when it optimises, so it compiles.
+lint-gcc:
+	$(call say,LINT,gcc)
+	$(Q)$(EACH_C) gcc $(LINT_FLAGS) -Werror -S -o /dev/null {}
+lint-clang:
+	$(call say,LINT,clang)
+	$(Q)$(EACH_C) clang $(LINT_FLAGS) -Werror -fsyntax-only {}
+# Every header of the library stands by itself.
+lint-headers:
+	$(call say,LINT,headers)
+	$(Q)for h in $(HEADERS); do echo "#include \"$$h\"" | \
+	    gcc $(LINT_FLAGS) -I. -Werror -fsyntax-only -x c - || exit 1; done
+lint-format:
+	$(call say,LINT,clang-format)
+	$(Q)printf '%s\n' $(ALL_C) $(ALL_H) | xargs -I{} \
+	    clang-format --dry-run -Werror --ferror-limit=1 {}
+# Not the module: clang-tidy does not know that luaL_error never returns.
+lint-tidy:
+	$(call say,LINT,clang-tidy)
+	@mkdir -p build/log
+	$(Q)printf '%s\n' $(LIB_C) $(EXAMPLE_C) | xargs -P "$$(nproc)" -I{} \
+	    clang-tidy --quiet {} -- $(LINT_FLAGS) > build/log/tidy 2>&1 || \
+	    { grep -v ' generated\.$$' build/log/tidy; exit 1; }
+lint-lua:
+	$(call say,LINT,luacheck)
+	$(Q)luacheck --quiet --no-color $(ALL_LUA) \
+	    $(wildcard .ci/*.lua bench/*.lua examples/*.lua spec/*.lua)
+# The rockspec lists every source file there is, and none that is not.
+lint-rockspec:
+	$(call say,LINT,$(ROCKSPEC))
+	$(Q)luarocks --lua-version 5.4 lint $(ROCKSPEC)
+	@mkdir -p build
+	@printf '%s\n' $(sort $(LIB_C) $(MODULE_C) $(ALL_LUA)) > build/sources
+	$(Q)grep -Eo '"(csrc|lua)/[^"]+\.(c|lua)"' $(ROCKSPEC) | tr -d '"' | LC_ALL=C sort | \
+	    diff -u --label $(ROCKSPEC) --label 'the tree' - build/sources
+
+# ---- Installing ----------------------------------------------------------------------------------
+
+# LuaRocks leaves objects beside the sources, so it works on a copy.
+.PHONY: rock
+rock: need-lua ## Install the rock into build/rock with LuaRocks, and run a script against it
+	$(NEED) luarocks
+	@rm -rf build/rock build/rock-src && mkdir -p build/rock-src build/log
+	@cp -R csrc lua rockspec build/rock-src
+	$(call say,ROCK,$(ROCKSPEC))
+	$(Q)cd build/rock-src && luarocks --lua-version 5.4 make --tree="$(CURDIR)/build/rock" \
+	    $(ROCKSPEC) $(if $(Q),> ../log/make-rock 2>&1 || { cat ../log/make-rock; exit 1; })
+	$(Q)LUA_PATH_5_4='build/rock/share/lua/5.4/?.lua;build/rock/share/lua/5.4/?/init.lua' \
+	    LUA_CPATH_5_4='build/rock/lib/lua/5.4/?.so' $(LUA) .ci/rock.lua
+
+define PC
+prefix=$(PREFIX)
+libdir=$(LIBDIR)
+includedir=$${prefix}/include
+
+Name: rotor
+Description: State machines over libuv
+Version: $(VERSION)
+Requires: libuv
+Cflags: -I$${includedir}/rotor
+Libs: -L$${libdir} -lrotor
+endef
+export PC
+
+# Where things are installed to, quoted for the shell.
+TO_LIB     = "$(DESTDIR)$(LIBDIR)"
+TO_INCLUDE = "$(DESTDIR)$(PREFIX)/include/rotor"
+
+.PHONY: install uninstall clean help
+install: library ## Install the C library (PREFIX=/usr/local, LIBDIR=PREFIX/lib, DESTDIR)
+	$(call say,INST,$(DESTDIR)$(PREFIX))
+	$(Q)install -d $(TO_LIB)/pkgconfig
+	$(Q)install -m 644 build/librotor.a $(TO_LIB)
+	$(Q)install -m 755 build/librotor.so $(TO_LIB)/librotor.so.$(VERSION)
+	$(Q)ln -sf librotor.so.$(VERSION) $(TO_LIB)/librotor.so.$(SOVERSION)
+	$(Q)ln -sf librotor.so.$(SOVERSION) $(TO_LIB)/librotor.so
+	$(Q)for h in $(HEADERS:csrc/%=%); do install -D -m 644 csrc/$$h $(TO_INCLUDE)/$$h; done
+	@printf '%s\n' "$$PC" > $(TO_LIB)/pkgconfig/rotor.pc
+	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || true
+
+uninstall: ## Remove what `make install` with the same settings put there
+	$(Q)rm -rf $(TO_INCLUDE) $(TO_LIB)/librotor.a $(TO_LIB)/librotor.so* \
+	    $(TO_LIB)/pkgconfig/rotor.pc
+
+clean: ## Remove build/
+	$(Q)rm -rf build
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile

@@ -1,0 +1,81 @@
+rockspec_format = "3.0"
+package = "rotor"
+version = "scm-1"
+
+source = {
+  url = "git+https://github.com/rotor-lua/rotor.git",
+}
+
+description = {
+  summary = "State machines over libuv: streams, HTTP, timers and futures in C and Lua",
+  detailed = [[
+A machine is a Lua table (or a C struct) with transition functions. The loop calls a transition when
+something happens to the machine; what the transition returns says what it waits for next. On that
+stand buffered streams with declared expectations, an HTTP/1 server, deadlines and futures.]],
+  homepage = "https://github.com/rotor-lua/rotor",
+  license = "MIT",
+  labels = { "async", "http", "libuv", "network", "server", "state-machine" },
+}
+
+dependencies = {
+  "lua >= 5.4",
+}
+
+external_dependencies = {
+  LIBUV = { header = "uv.h", library = "uv" },
+}
+
+build = {
+  type = "builtin",
+  modules = {
+    ["rotor.core"] = {
+      -- `make lint` compares this list and the modules below with the tree.
+      sources = {
+        "csrc/core/alloc.c",
+        "csrc/core/buf.c",
+        "csrc/core/deadline.c",
+        "csrc/core/error.c",
+        "csrc/core/future.c",
+        "csrc/core/future_combine.c",
+        "csrc/core/io.c",
+        "csrc/core/loop.c",
+        "csrc/core/machine.c",
+        "csrc/core/notifier.c",
+        "csrc/http/chunked.c",
+        "csrc/http/message.c",
+        "csrc/http/parser.c",
+        "csrc/http/request.c",
+        "csrc/http/scan.c",
+        "csrc/http/server.c",
+        "csrc/lua/class.c",
+        "csrc/lua/core.c",
+        "csrc/lua/future.c",
+        "csrc/lua/http.c",
+        "csrc/lua/loop.c",
+        "csrc/lua/machine.c",
+        "csrc/lua/protocol.c",
+        "csrc/lua/stream.c",
+        "csrc/stream/address.c",
+        "csrc/stream/connect.c",
+        "csrc/stream/listen.c",
+        "csrc/stream/memory.c",
+        "csrc/stream/plain.c",
+        "csrc/stream/stream.c",
+      },
+      defines = { "_GNU_SOURCE" },
+      incdirs = { "csrc", "$(LIBUV_INCDIR)" },
+      libdirs = { "$(LIBUV_LIBDIR)" },
+      libraries = { "uv" },
+    },
+    rotor = "lua/rotor/init.lua",
+    ["rotor.http"] = "lua/rotor/http.lua",
+  },
+}
+
+test_dependencies = {
+  "busted >= 2.1",
+}
+
+test = {
+  type = "busted",
+}
