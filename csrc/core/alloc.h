@@ -8,8 +8,8 @@
 #include <stddef.h>
 
 typedef struct rotor_allocator {
-    /* Like realloc: `ptr` NULL allocates, `size` 0 frees and returns NULL. On failure returns NULL
-    ** and leaves `ptr` as it was. Called from every thread that uses rotor. */
+    /* Like realloc: `ptr` NULL allocates, `size` 0 frees and returns NULL; never both. On failure
+    ** returns NULL and leaves `ptr` as it was. Called from every thread that uses rotor. */
     void *(*resize)(void *context, void *ptr, size_t size);
     void *context;
 } rotor_allocator;
@@ -18,7 +18,8 @@ typedef struct rotor_allocator {
 ** rotor allocated is alive; not thread-safe. `allocator` is copied. */
 void rotor_allocator_set(const rotor_allocator *allocator);
 
-/* Allocate, resize and free through the allocator in force. NULL when memory is short. */
+/* Allocate, resize and free through the allocator in force. NULL when memory is short, and for a
+** size of 0 (which frees `ptr`). Resizing NULL allocates; freeing NULL does nothing. */
 void *rotor_alloc(size_t size);
 void *rotor_alloc_zero(size_t size);
 void *rotor_realloc(void *ptr, size_t size);

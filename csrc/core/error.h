@@ -55,7 +55,7 @@ enum rotor_error {
     ROTOR_ERRORS(XX)
 #undef XX
 #define XX(name, code, status, message) ROTOR_##name = (code),
-    ROTOR_HTTP_ERRORS(XX)
+        ROTOR_HTTP_ERRORS(XX)
 #undef XX
 };
 

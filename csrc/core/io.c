@@ -6,7 +6,7 @@ _Static_assert((int)ROTOR_READABLE == (int)UV_READABLE && (int)ROTOR_WRITABLE ==
 
 int rotor_io_open(rotor_io *io, rotor_machine *m, int fd)
 {
-    int error = uv_poll_init(m->loop->uv, &io->poll, fd);
+    int error = io->open ? UV_EBUSY : uv_poll_init(m->loop->uv, &io->poll, fd);
     if (error)
         return error;
     io->poll.data = m;
@@ -36,7 +36,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 int rotor_io_want(rotor_io *io, unsigned events)
 {
-    if (io->interest == events || !io->open)
+    if (io->interest == events || io->open != 1)
         return 0;
     int error = events ? uv_poll_start(&io->poll, (int)events, on_poll) : uv_poll_stop(&io->poll);
     if (!error)
@@ -52,14 +52,15 @@ static void on_closed(uv_handle_t *handle)
     while (*link != io)
         link = &(*link)->next;
     *link = io->next;
+    io->open = 0;
     rotor__machine_io_closed(m);
 }
 
 void rotor_io_close(rotor_io *io)
 {
-    if (!io->open)
+    if (io->open != 1)
         return;
-    io->open = 0;
+    io->open = 2;
     io->interest = 0;
     uv_close((uv_handle_t *)&io->poll, on_closed);
 }

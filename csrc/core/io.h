@@ -19,11 +19,12 @@ struct rotor_io {
     rotor_io *next;    /* private: the machine's next */
     int fd;            /* read-only */
     uint16_t interest; /* read-only: the events waited for */
-    uint16_t open;     /* private: uv knows the handle */
+    uint16_t open;     /* private: 1; 2 while it is closing */
 };
 
 /* Watch the non-blocking descriptor `fd` for the machine `m`, of which `io` (all zero) is a member.
-** Nothing is waited for yet. 0, or an error of libuv: then `io` is as before. */
+** Nothing is waited for yet. 0, or an error of libuv: then `io` is as before. UV_EBUSY: it is open, or
+** was closed in this turn. */
 int rotor_io_open(rotor_io *io, rotor_machine *m, int fd);
 
 /* Wait for `events`, until told otherwise (level-triggered); 0: for nothing. Costs nothing when

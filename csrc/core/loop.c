@@ -16,15 +16,17 @@ static uint64_t system_wall(void *context)
 
 static void read_clock(rotor_loop *loop)
 {
-    loop->now = loop->clock.monotonic_ms ? loop->clock.monotonic_ms(loop->clock.context)
-                                         : uv_now(loop->uv);
+    loop->now =
+        loop->clock.monotonic_ms ? loop->clock.monotonic_ms(loop->clock.context) : uv_now(loop->uv);
 }
 
 static void expire(rotor_loop *loop)
 {
+    rotor__loop_enter(loop);
     loop->expiring = true;
     for (rotor_deadline *d; (d = rotor_wheel_expire(&loop->wheel, loop->now));)
         rotor__machine_timeout(ROTOR__CONTAINER(d, rotor_machine, deadline));
+    rotor__loop_leave(loop);
     loop->expiring = false;
 }
 
@@ -32,9 +34,7 @@ static void on_timer(uv_timer_t *timer)
 {
     rotor_loop *loop = timer->data;
     loop->timer_at = ROTOR_NEVER;
-    rotor__loop_enter(loop);
     expire(loop);
-    rotor__loop_leave(loop);
     uint64_t next = rotor_wheel_next(&loop->wheel);
     if (next < loop->timer_at)
         rotor__loop_arm(loop, next);
@@ -75,7 +75,8 @@ void rotor__loop_leave(rotor_loop *loop)
 {
     /* What is queued runs now, but a bounded number: machines that wake each other for ever must
     ** not keep the loop from its descriptors. */
-    bool more = rotor__machines_run(loop, RUNS_PER_EVENT);
+    bool queued = loop->queue.first || loop->later.first || loop->letters;
+    bool more = queued && rotor__machines_run(loop, RUNS_PER_EVENT);
     loop->busy = false;
     if (more)
         rotor__loop_turn_soon(loop);
@@ -136,6 +137,7 @@ static int open_handles(rotor_loop *loop)
     adopt(loop, (uv_handle_t *)&loop->timer);
     uv_idle_init(loop->uv, &loop->idle);
     adopt(loop, (uv_handle_t *)&loop->idle);
+    uv_ref((uv_handle_t *)&loop->idle); /* active only while there is something to run */
     return 0;
 }
 
@@ -156,7 +158,7 @@ int rotor_loop_new(rotor_loop **result, const rotor_config *config)
     loop->free_slot = UINT32_MAX;
     loop->queue.last = &loop->queue.first;
     loop->later.last = &loop->later.first;
-    loop->deferred_last = &loop->deferred;
+    loop->letters_last = &loop->letters;
     loop->timer_at = ROTOR_NEVER;
 
     size_t buffer = loop->config.buffer ? loop->config.buffer : DEFAULT_BUFFER;
@@ -193,11 +195,13 @@ static void on_signal_closed(uv_handle_t *handle)
 
 int rotor_loop_free(rotor_loop *loop)
 {
-    if (loop->busy)
+    if (loop->busy || loop->running)
         return UV_EBUSY;
     loop->closing = true;
+    loop->busy = true; /* destructors are the user's code, too */
     rotor__machines_drop(loop);
     rotor__mailbox_close(loop->mailbox);
+    rotor__letters_drop(loop);
     for (rotor__signal *s = loop->signals, *next; s; s = next) {
         next = s->next;
         uv_close((uv_handle_t *)&s->handle, on_signal_closed);
@@ -207,7 +211,9 @@ int rotor_loop_free(rotor_loop *loop)
     uv_close((uv_handle_t *)&loop->idle, on_handle_closed);
     if (!loop->owns_uv)
         return 0;
-    uv_run(loop->uv, UV_RUN_DEFAULT);
+    do /* again, if a stop was still pending */
+        uv_run(loop->uv, UV_RUN_DEFAULT);
+    while (loop->handles > 0);
     int error = uv_loop_close(loop->uv);
     if (!error)
         free_memory(loop);
@@ -221,16 +227,16 @@ static int run(rotor_loop *loop, uv_run_mode mode)
     if (loop->running || loop->busy)
         return UV_EBUSY;
     loop->running = true;
+    do {
+        uv_update_time(loop->uv);
+        if (!loop->stopping)
+            deliver(loop); /* letters need no machine to be alive */
+        if (!loop->stopping && loop->clock.monotonic_ms)
+            expire(loop);
+        uv_run(loop->uv, mode); /* after uv_stop() does nothing but forget it */
+    } while (mode == UV_RUN_DEFAULT && !loop->stopping && !uv_loop_alive(loop->uv) &&
+             rotor__mailbox_has_mail(loop->mailbox));
     loop->stopping = false;
-    uv_update_time(loop->uv);
-    deliver(loop); /* letters need no machine to be alive */
-    if (loop->clock.monotonic_ms) {
-        rotor__loop_enter(loop);
-        expire(loop);
-        rotor__loop_leave(loop);
-    }
-    if (!loop->stopping)
-        uv_run(loop->uv, mode);
     loop->running = false;
     return 0;
 }
@@ -267,18 +273,19 @@ int rotor_loop_on_signal(rotor_loop *loop, int signum,
                          void (*fn)(rotor_loop *loop, int signum, void *context), void *context)
 {
     rotor__signal *s = loop->signals;
-    while (s && s->handle.signum != signum)
+    while (s && s->signum != signum)
         s = s->next;
     if (s) {
         s->fn = fn;
         s->context = context;
-        return fn ? uv_signal_start(&s->handle, on_signal, signum) : 0;
+        return fn ? uv_signal_start(&s->handle, on_signal, signum) : uv_signal_stop(&s->handle);
     }
     if (!fn)
         return 0;
     s = rotor_alloc_zero(sizeof *s);
     if (!s)
         return UV_ENOMEM;
+    s->signum = signum;
     s->fn = fn;
     s->context = context;
     int error = uv_signal_init(loop->uv, &s->handle);

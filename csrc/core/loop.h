@@ -1,5 +1,5 @@
 /* The loop: runs machines over a uv_loop_t. One thread at a time; several loops may run in several
-** threads. Only notifiers, ports and rotor_loop_stop_async may be used from other threads. */
+** threads. Only notifiers and ports may be used from other threads. */
 #ifndef ROTOR_CORE_LOOP_H
 #define ROTOR_CORE_LOOP_H
 
@@ -43,20 +43,24 @@ int rotor_loop_run(rotor_loop *loop);
 /* One turn without waiting: what is queued, ready or due. 0 or UV_EBUSY. */
 int rotor_loop_turn(rotor_loop *loop);
 
-/* Make rotor_loop_run() return once the present event is dealt with; machines stay as they are. */
+/* Make rotor_loop_run() return once the present event is dealt with; machines stay as they are.
+** When the loop is not running, the next run or turn returns at once. */
 void rotor_loop_stop(rotor_loop *loop);
 
-/* Drop every machine, each exactly once, close every handle and free the loop. From inside a transition: UV_EBUSY, and nothing
-** is done. Of an adopted uv loop the handles are closed, and the memory is freed when the user's
-** uv_run() has seen them closed. Otherwise returns what uv_loop_close() returned, which is 0. */
+/* Drop every machine, each exactly once, close every handle and free the loop. From inside a
+** transition or rotor_loop_run(): UV_EBUSY, and nothing is done. Of an adopted uv loop the handles are
+** closed, and the memory is freed when the user's uv_run() has seen them closed. Otherwise returns
+** what uv_loop_close() returned, which is 0. */
 int rotor_loop_free(rotor_loop *loop);
 
 /* Add a machine of `type`, created from `seed`; from here on the loop owns it. `handle` may be NULL.
 **
 ** Outside a transition `create` runs at once, and its failure is returned (after `drop`). Inside one
 ** it is queued: `seed` must stay valid until the present transition has returned and the new
-** machine's `create` was called, and a failure of create goes to on_error.
-** ROTOR_ECAPACITY and UV_ENOMEM: nothing was created and the seed not touched. */
+** machine's `create` was called, and a failure of create goes to on_error. `create` is called in any
+** case, also when the machine is ended or the loop freed before.
+** ROTOR_ECAPACITY, UV_ENOMEM and (while the loop is being freed) ROTOR_ECLOSED: nothing was created
+** and the seed not touched. */
 int rotor_add(rotor_loop *loop, const rotor_type *type, void *seed, rotor_handle *handle);
 
 /* Have the machine's `wakeup` called, once for all wakes until then. Loop's thread only; from another

@@ -52,13 +52,17 @@ static rotor_machine *pop(rotor__queue *queue)
 /* Somebody outside an event has queued work: have a turn soon. Otherwise rotor__loop_leave does. */
 static void ensure_turn(rotor_loop *loop);
 
+static void enqueue_in(rotor__queue *queue, rotor_machine *m, uint32_t why)
+{
+    if (!(m->flags & ROTOR__QUEUED))
+        push(queue, m);
+    m->flags |= why | ROTOR__QUEUED;
+    ensure_turn(m->loop);
+}
+
 static void enqueue(rotor_machine *m, uint32_t why)
 {
-    rotor_loop *loop = m->loop;
-    if (!(m->flags & ROTOR__QUEUED))
-        push(why == ROTOR__AGAIN ? &loop->later : &loop->queue, m);
-    m->flags |= why | ROTOR__QUEUED;
-    ensure_turn(loop);
+    enqueue_in(&m->loop->queue, m, why);
 }
 
 /* -- ending ------------------------------------------------------------------------------------ */
@@ -117,6 +121,12 @@ static void leave_slot(rotor_machine *m)
         wake_waiting(loop);
 }
 
+static void report(rotor_machine *m)
+{
+    if (m->status < 0 && m->loop->config.on_error)
+        m->loop->config.on_error(m->loop, m, m->status);
+}
+
 /* `told`: the caller passes the failure on itself, so neither the parent nor on_error hears it. */
 static void end(rotor_machine *m, int status, bool told)
 {
@@ -136,10 +146,16 @@ static void end(rotor_machine *m, int status, bool told)
             enqueue(m, 0);
             return;
         }
-        if (status < 0 && loop->config.on_error)
-            loop->config.on_error(loop, m, status);
+        report(m);
     }
     finish(m);
+}
+
+void rotor__machine_wait_slot(rotor_machine *m)
+{
+    if (!(m->flags & ROTOR__WAITS))
+        m->loop->waiting++;
+    m->flags |= ROTOR__WAITS;
 }
 
 /* -- creating and settling --------------------------------------------------------------------- */
@@ -172,16 +188,18 @@ static int allocate(rotor_loop *loop, const rotor_type *type, void *seed, rotor_
     return 0;
 }
 
-static int defer(rotor_loop *loop, rotor_handle machine, const rotor_type *type, void *seed)
+/* Leave a create or a spawn for later. Until then the machine has no deadline, so that there is room
+** for what is to be remembered. */
+static void defer(rotor_machine *m, uint32_t what, const rotor_type *type, void *seed)
 {
-    rotor__deferred *d = rotor_alloc(sizeof *d);
-    if (!d)
-        return UV_ENOMEM;
-    *d = (rotor__deferred){NULL, machine, type, seed};
-    *loop->deferred_last = d;
-    loop->deferred_last = &d->next;
-    ensure_turn(loop);
-    return 0;
+    m->deferred.type = type;
+    m->deferred.seed = seed;
+    enqueue(m, what);
+}
+
+static int error_of(rotor_response r)
+{
+    return r.error < 0 ? r.error : ROTOR_EUNEXPECTED;
 }
 
 /* Call `create` and do what it says, but for a spawn, which is left for later so that machines which
@@ -191,16 +209,14 @@ static int create(rotor_machine *m, void *seed)
     rotor_scope scope = {m->loop, m, NULL, NULL};
     m->flags |= ROTOR__CREATED;
     rotor_response r = m->type->create(m, &scope, seed);
-    while (r.kind == ROTOR_SPAWN) {
-        if (!defer(m->loop, m->self, scope.spawn_type, scope.spawn_seed))
-            return 0;
-        r = m->type->spawn_error
-                ? m->type->spawn_error(m, &scope, UV_ENOMEM, scope.spawn_seed)
-                : rotor_error(UV_ENOMEM);
+    if (r.kind == ROTOR_SPAWN) {
+        defer(m, ROTOR__SPAWN, scope.spawn_type, scope.spawn_seed);
+        return 0;
     }
     if (r.kind == ROTOR_ERROR) {
-        end(m, r.error, true);
-        return r.error;
+        int error = error_of(r);
+        end(m, error, true);
+        return error;
     }
     settle(m, &scope, r);
     return 0;
@@ -214,10 +230,8 @@ static rotor_response spawn(rotor_machine *m, rotor_scope *scope)
     rotor_machine *child = NULL;
     rotor_handle handle = ROTOR_NO_HANDLE;
     int error = allocate(loop, type, seed, m->self, &child);
-    if (error == ROTOR_ECAPACITY && !(m->flags & ROTOR__WAITS)) {
-        m->flags |= ROTOR__WAITS;
-        loop->waiting++;
-    }
+    if (error == ROTOR_ECAPACITY)
+        rotor__machine_wait_slot(m);
     if (!error) {
         handle = child->self;
         error = create(child, seed);
@@ -251,7 +265,7 @@ static void settle(rotor_machine *m, rotor_scope *scope, rotor_response r)
         end(m, 0, false);
         break;
     case ROTOR_ERROR:
-        end(m, r.error < 0 ? r.error : ROTOR_EUNEXPECTED, false);
+        end(m, error_of(r), false);
         break;
     case ROTOR_SAME:
     case ROTOR_SPAWN:
@@ -263,8 +277,8 @@ static void settle(rotor_machine *m, rotor_scope *scope, rotor_response r)
 
 void rotor__machine_ready(rotor_machine *m, rotor_io *io, unsigned events)
 {
-    if (m->flags & ROTOR__ENDED || !m->type->ready)
-        return;
+    if (m->flags & (ROTOR__ENDED | ROTOR__SPAWN) || !m->type->ready)
+        return; /* a machine that awaits `spawned` hears nothing else before */
     rotor_scope scope = {m->loop, m, NULL, NULL};
     settle(m, &scope, m->type->ready(m, &scope, io, events));
 }
@@ -283,14 +297,29 @@ static void mourn(rotor_machine *child)
     if (parent) {
         rotor_scope scope = {parent->loop, parent, NULL, NULL};
         settle(parent, &scope, parent->type->child_done(parent, &scope, child, child->status));
+    } else {
+        report(child);
     }
     child->flags &= ~(uint32_t)ROTOR__MOURNED;
     finish(child);
 }
 
+static void run_deferred(rotor_machine *m, uint32_t what)
+{
+    rotor_scope scope = {m->loop, m, m->deferred.type, m->deferred.seed};
+    m->flags &= ~what;
+    m->flags |= ROTOR__CREATED;
+    m->deadline = (rotor_deadline)ROTOR_DEADLINE_INIT;
+    if (what == ROTOR__SPAWN)
+        settle(m, &scope, (rotor_response){ROTOR_SPAWN, 0, 0});
+    else /* nobody is there to be returned an error, so it ends like any other */
+        settle(m, &scope, m->type->create(m, &scope, scope.spawn_seed));
+}
+
 static void run(rotor_machine *m)
 {
     uint32_t owed = m->flags & (ROTOR__WAKE | ROTOR__AGAIN | ROTOR__END);
+    uint32_t deferred = m->flags & (ROTOR__CREATE | ROTOR__SPAWN);
     m->flags &= ~(owed | ROTOR__QUEUED);
     if (m->flags & ROTOR__MOURNED) {
         mourn(m);
@@ -300,58 +329,62 @@ static void run(rotor_machine *m)
         release(m);
         return;
     }
+    rotor_handle self = m->self;
+    rotor_loop *loop = m->loop;
+    if (m->flags & ROTOR__LATER) /* asked for while it was queued for now */
+        enqueue_in(&loop->later, m, 0);
+    if (deferred) { /* also before rotor_end(): whoever gave a seed relies on `create` to see it */
+        run_deferred(m, deferred);
+        if (!rotor_find(loop, self))
+            return;
+    }
     if (owed & ROTOR__END) {
         end(m, m->status, false);
         return;
     }
-    rotor_handle self = m->self;
-    rotor_loop *loop = m->loop;
     if (owed & ROTOR__AGAIN)
         rotor__machine_ready(m, NULL, 0);
-    if (owed & ROTOR__WAKE && m->type->wakeup && rotor_find(loop, self)) {
+    if (owed & ROTOR__WAKE && rotor_find(loop, self) && m->type->wakeup) {
         rotor_scope scope = {loop, m, NULL, NULL};
         settle(m, &scope, m->type->wakeup(m, &scope));
     }
 }
 
-static void run_deferred(rotor_loop *loop, rotor__deferred *d)
+static bool run_letter(rotor_loop *loop)
 {
-    rotor_machine *m = rotor_find(loop, d->machine);
-    if (!m || m->flags & ROTOR__END)
-        return;
-    rotor_scope scope = {loop, m, d->type, d->seed};
-    if (d->type) {
-        settle(m, &scope, (rotor_response){ROTOR_SPAWN, 0, 0});
-        return;
-    }
-    /* Nobody is there to be returned the error, so it ends like any other. */
-    m->flags |= ROTOR__CREATED;
-    settle(m, &scope, m->type->create(m, &scope, d->seed));
+    rotor__letter *letter = loop->letters;
+    if (!letter)
+        return false;
+    if (!(loop->letters = letter->next))
+        loop->letters_last = &loop->letters;
+    letter->deliver(letter, loop->closing ? NULL : loop);
+    return true;
+}
+
+static bool run_machine(rotor_loop *loop)
+{
+    rotor_machine *m = pop(&loop->queue);
+    if (m)
+        run(m);
+    return m;
 }
 
 bool rotor__machines_run(rotor_loop *loop, unsigned most)
 {
-    for (; most > 0; most--) {
-        rotor__deferred *d = loop->deferred;
-        if (d) {
-            if (!(loop->deferred = d->next))
-                loop->deferred_last = &loop->deferred;
-            run_deferred(loop, d);
-            rotor_free(d);
-            continue;
-        }
-        rotor_machine *m = pop(&loop->queue);
-        if (!m)
-            break;
-        run(m);
+    for (bool more = true; more && most > 0; most--) {
+        more = run_letter(loop);
+        more |= run_machine(loop);
     }
-    return loop->queue.first || loop->later.first || loop->deferred;
+    return loop->queue.first || loop->later.first || loop->letters;
 }
 
 void rotor__machines_next_turn(rotor_loop *loop)
 {
     if (!loop->later.first)
         return;
+    for (rotor_machine *m = loop->later.first; m; m = m->next)
+        if (m->flags & ROTOR__LATER)
+            m->flags ^= ROTOR__LATER | ROTOR__AGAIN;
     *loop->queue.last = loop->later.first;
     loop->queue.last = loop->later.last;
     loop->later = (rotor__queue){NULL, &loop->later.first};
@@ -359,15 +392,15 @@ void rotor__machines_next_turn(rotor_loop *loop)
 
 void rotor__machines_drop(rotor_loop *loop)
 {
-    for (rotor__deferred *d = loop->deferred, *next; d; d = next) {
-        next = d->next;
-        rotor_free(d);
+    for (uint32_t i = 0; i < loop->nslots; i++) {
+        rotor_machine *m = loop->slots[i].machine;
+        uint32_t deferred = m ? m->flags & (ROTOR__CREATE | ROTOR__SPAWN) : 0;
+        if (deferred)
+            run_deferred(m, deferred);
+        m = loop->slots[i].machine;
+        if (m)
+            end(m, ROTOR_ECANCELED, true);
     }
-    loop->deferred = NULL;
-    loop->deferred_last = &loop->deferred;
-    for (uint32_t i = 0; i < loop->nslots; i++)
-        if (loop->slots[i].machine)
-            end(loop->slots[i].machine, ROTOR_ECANCELED, true);
     rotor__machines_next_turn(loop);
     for (rotor_machine *m; (m = pop(&loop->queue));) {
         bool mourned = m->flags & ROTOR__MOURNED;
@@ -385,6 +418,20 @@ static void ensure_turn(rotor_loop *loop)
         rotor__loop_turn_soon(loop);
 }
 
+void rotor__loop_post(rotor_loop *loop, rotor__letter *letter)
+{
+    letter->next = NULL;
+    *loop->letters_last = letter;
+    loop->letters_last = &letter->next;
+    ensure_turn(loop);
+}
+
+void rotor__letters_drop(rotor_loop *loop)
+{
+    while (run_letter(loop))
+        continue;
+}
+
 /* -- public ------------------------------------------------------------------------------------ */
 
 int rotor_add(rotor_loop *loop, const rotor_type *type, void *seed, rotor_handle *handle)
@@ -397,11 +444,12 @@ int rotor_add(rotor_loop *loop, const rotor_type *type, void *seed, rotor_handle
         return error;
     rotor_handle self = m->self;
     if (!loop->busy) {
+        uv_update_time(loop->uv); /* the present event is this call */
         rotor__loop_enter(loop);
         error = create(m, seed);
         rotor__loop_leave(loop);
-    } else if ((error = defer(loop, self, NULL, seed))) {
-        end(m, error, true);
+    } else {
+        defer(m, ROTOR__CREATE, NULL, seed);
     }
     if (handle && !error)
         *handle = self;
@@ -427,7 +475,26 @@ int rotor_end(rotor_loop *loop, rotor_handle handle, int status)
     return 0;
 }
 
+int rotor__add_now(rotor_loop *loop, const rotor_type *type, void *seed, rotor_handle *handle)
+{
+    if (!loop->busy)
+        return rotor_add(loop, type, seed, handle);
+    rotor_machine *m;
+    int error = allocate(loop, type, seed, ROTOR_NO_HANDLE, &m);
+    rotor_handle self = error ? ROTOR_NO_HANDLE : m->self;
+    if (!error)
+        error = create(m, seed);
+    if (handle)
+        *handle = error ? ROTOR_NO_HANDLE : self;
+    return error;
+}
+
 void rotor__machine_again(rotor_machine *m)
+{
+    enqueue_in(&m->loop->later, m, ROTOR__LATER);
+}
+
+void rotor__machine_soon(rotor_machine *m)
 {
     enqueue(m, ROTOR__AGAIN);
 }

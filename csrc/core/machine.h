@@ -112,9 +112,10 @@ struct rotor_type {
     ** NULL: wait without a deadline. */
     rotor_response (*spawned)(rotor_machine *m, rotor_scope *scope, rotor_handle child);
 
-    /* The machine asked for does not exist. ROTOR_ECAPACITY, UV_ENOMEM: `seed` was not touched,
-    ** still belongs to this machine, and when a slot gets free after ROTOR_ECAPACITY, `wakeup` is
-    ** called. Any other error: `create` has seen the seed and failed. NULL: end with `error`. */
+    /* The machine asked for does not exist. ROTOR_ECAPACITY: `seed` was not touched, and `wakeup` is
+    ** called when a slot gets free. Otherwise memory was short, or `create` has seen the seed and
+    ** failed; a seed that owns something shows what was taken (see rotor_stream_seed.fd).
+    ** NULL: end with `error`. */
     rotor_response (*spawn_error)(rotor_machine *m, rotor_scope *scope, int error, void *seed);
 
     /* The deadline has passed. NULL: end with ROTOR_ETIMEDOUT. */
@@ -143,7 +144,13 @@ struct rotor_machine {
     rotor_handle self;      /* read-only */
     /* private */
     rotor_handle parent;
-    rotor_deadline deadline;
+    union {
+        rotor_deadline deadline;
+        struct { /* while its `create`, or a spawn by its `create`, is still to come */
+            const rotor_type *type;
+            void *seed;
+        } deferred;
+    };
     rotor_machine *next; /* in the loop's queue of machines to run */
     rotor_io *ios;       /* those open or closing */
     uint32_t flags;

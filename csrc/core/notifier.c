@@ -28,6 +28,8 @@ void rotor__mailbox_unref(rotor__mailbox *box)
 
 int rotor__mailbox_post(rotor__mailbox *box, rotor__letter *letter)
 {
+    if (atomic_load(&box->closed)) /* who goes on calling must not keep the closer waiting */
+        return ROTOR_ECLOSED;
     /* Announced before `closed` is read, as the closer reads `senders` after it has set `closed`: one
     ** of the two sees the other, so the async handle is alive while anybody may send to it. */
     atomic_fetch_add(&box->senders, 1);
@@ -43,6 +45,11 @@ int rotor__mailbox_post(rotor__mailbox *box, rotor__letter *letter)
     }
     atomic_fetch_sub(&box->senders, 1);
     return error;
+}
+
+bool rotor__mailbox_has_mail(rotor__mailbox *box)
+{
+    return atomic_load(&box->head);
 }
 
 static rotor__letter *take_oldest_first(rotor__mailbox *box)

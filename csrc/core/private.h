@@ -21,7 +21,9 @@ enum {
     ROTOR__ENDED = 32,   /* out of its slot; memory goes when ios and queue have let go of it */
     ROTOR__MOURNED = 64, /* ended; its parent's `child_done` is owed before `drop` */
     ROTOR__WAITS = 128,  /* heard ROTOR_ECAPACITY; woken when a slot gets free */
-    ROTOR__RELEASING = 256
+    ROTOR__LATER = 256,  /* ROTOR__AGAIN is owed from the next turn on */
+    ROTOR__CREATE = 512, /* `create` is to come: m->deferred */
+    ROTOR__SPAWN = 1024  /* what `create` asked to spawn is to come: m->deferred */
 };
 
 /* A message to a loop from any thread; embedded in what it is about. */
@@ -51,6 +53,9 @@ int rotor__mailbox_post(rotor__mailbox *box, rotor__letter *letter);
 /* Deliver what is there, oldest first. Loop's thread. */
 void rotor__mailbox_deliver(rotor__mailbox *box, rotor_loop *loop);
 
+/* Whether there is a letter. */
+bool rotor__mailbox_has_mail(rotor__mailbox *box);
+
 /* Refuse further letters and deliver the last ones with loop NULL. Loop's thread. */
 void rotor__mailbox_close(rotor__mailbox *box);
 
@@ -64,17 +69,10 @@ typedef struct rotor__queue {
     rotor_machine *first, **last;
 } rotor__queue;
 
-/* A create, or (with a type) a spawn, that must wait until the present transition has returned. */
-typedef struct rotor__deferred {
-    struct rotor__deferred *next;
-    rotor_handle machine;
-    const rotor_type *type;
-    void *seed;
-} rotor__deferred;
-
 typedef struct rotor__signal {
     struct rotor__signal *next;
     uv_signal_t handle; /* handle.data is this struct's loop */
+    int signum;         /* handle.signum is 0 while it is stopped */
     void (*fn)(rotor_loop *loop, int signum, void *context);
     void *context;
 } rotor__signal;
@@ -82,9 +80,9 @@ typedef struct rotor__signal {
 struct rotor_loop {
     uv_loop_t *uv;
     uint64_t now;
-    bool busy; /* in an event: transitions may be running */
-    bool expiring;
-    bool running; /* inside rotor_loop_run or _turn */
+    bool busy;     /* in an event: transitions may be running */
+    bool expiring; /* in the event of the timer: a deadline set now is due in a later one */
+    bool running;  /* inside rotor_loop_run or _turn */
     bool stopping;
     bool closing;
     bool owns_uv;
@@ -94,10 +92,10 @@ struct rotor_loop {
     rotor_wheel wheel;
     uint64_t timer_at; /* when `timer` fires, ROTOR_NEVER: it is not armed */
 
-    rotor__queue queue; /* to run before the present event ends */
-    rotor__queue later; /* to run in the next turn */
-    rotor__deferred *deferred, **deferred_last;
-    uint32_t waiting; /* machines with ROTOR__WAITS */
+    rotor__queue queue;                     /* to run before the present event ends */
+    rotor__queue later;                     /* to run in the next turn */
+    rotor__letter *letters, **letters_last; /* of the loop's own thread, likewise */
+    uint32_t waiting;                       /* machines with ROTOR__WAITS */
 
     rotor__slot *slots;
     uint32_t nslots, free_slot;
@@ -122,17 +120,66 @@ void rotor__loop_leave(rotor_loop *loop);
 /* Tell `m` of events on `io`; between enter and leave. */
 void rotor__machine_ready(rotor_machine *m, rotor_io *io, unsigned events);
 
-/* Have m->type->ready called with no io in the next turn. */
+/* Have m->type->ready called with no io: in the next turn, or before the present event ends. */
 void rotor__machine_again(rotor_machine *m);
+void rotor__machine_soon(rotor_machine *m);
+
+/* Let `m` be woken when a slot gets free, as after ROTOR_ECAPACITY. */
+void rotor__machine_wait_slot(rotor_machine *m);
+
+/* As rotor_add, but `create` runs at once inside a transition, too: for types whose `create` is
+** rotor's own and calls nothing of the user's. */
+int rotor__add_now(rotor_loop *loop, const rotor_type *type, void *seed, rotor_handle *handle);
+
+/* Deliver `letter`, which is in no mailbox, before the present event ends but outside of transitions.
+** In the loop's thread, and not after its mailbox was closed. */
+void rotor__loop_post(rotor_loop *loop, rotor__letter *letter);
 
 /* An io of `m` has closed: release the machine if it was waiting for that. */
 void rotor__machine_io_closed(rotor_machine *m);
+
+/* One allocation for both ends, and the first member of what a combinator makes. */
+struct rotor_future {
+    rotor__letter letter; /* in the mailbox when its port has resolved it, then in loop->letters */
+    atomic_uint refs;     /* of the future's holder, its port, and the letter on its way */
+    atomic_bool dropped;  /* by its holder */
+    bool resolved;        /* in the loop's thread: `status` and `value` have arrived */
+    int status;
+    void *value;
+    void (*destroy)(void *value);
+    rotor__mailbox *mailbox;
+    rotor_loop *loop; /* not to be touched once the mailbox is closed */
+    rotor_handle watcher;
+    void (*follow)(struct rotor_future *f, void *context); /* instead of waking the watcher */
+    void *context;
+    /* Dropped unresolved: give up what it waits for, and return the last of that for the caller to
+    ** drop, so that a long chain takes no stack. NULL: it waits for its port. */
+    struct rotor_future *(*abandon)(struct rotor_future *f);
+};
+
+/* A zeroed struct of `size`, which begins with a future that has no port; NULL: no memory. */
+struct rotor_future *rotor__future_make(size_t size, rotor_loop *loop, rotor__mailbox *mailbox,
+                                        void (*destroy)(void *value),
+                                        struct rotor_future *(*abandon)(struct rotor_future *f));
+struct rotor_future *rotor__future_ref(struct rotor_future *f);
+void rotor__future_unref(struct rotor_future *f);
+
+/* Call `follow` once `f` is resolved, outside of transitions: also if it is resolved now. */
+void rotor__future_follow(struct rotor_future *f, void (*follow)(struct rotor_future *, void *),
+                          void *context);
+
+/* Resolve `f`, which has no port. `status` is 0, or an error. Loop's thread, loop alive. */
+void rotor__future_resolve(struct rotor_future *f, int status, void *value);
+
+/* `code` if it can stand for an error of a future. */
+int rotor__future_error(int code);
 
 /* Between loop.c and machine.c. */
 void rotor__machine_timeout(rotor_machine *m);
 bool rotor__machines_run(rotor_loop *loop, unsigned most); /* true: there is more to run */
 void rotor__machines_next_turn(rotor_loop *loop);
 void rotor__machines_drop(rotor_loop *loop);
+void rotor__letters_drop(rotor_loop *loop); /* deliver them with loop NULL */
 void rotor__loop_arm(rotor_loop *loop, uint64_t at);
 void rotor__loop_turn_soon(rotor_loop *loop);
 void rotor__loop_handle_closed(rotor_loop *loop); /* may free an adopted, closing loop */
