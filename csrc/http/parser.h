@@ -27,14 +27,14 @@ typedef struct rotor_http_field {
 /* What a message may cost; see the table in the server's documentation for the defaults. Sizes are
 ** in bytes and must not exceed 1 GiB in total. */
 typedef struct rotor_http_limits {
-    uint32_t request_line;    /* without its CRLF */
-    uint32_t head;            /* the header section: all field lines with their CRLFs */
-    uint32_t fields;          /* header fields */
-    uint32_t empty_lines;     /* before the request line */
-    uint32_t chunk_line;      /* one chunk-size line with its extensions, without its CRLF */
+    uint32_t request_line;     /* without its CRLF */
+    uint32_t head;             /* the header section: all field lines with their CRLFs */
+    uint32_t fields;           /* header fields */
+    uint32_t empty_lines;      /* before the request line */
+    uint32_t chunk_line;       /* one chunk-size line with its extensions, without its CRLF */
     uint32_t chunk_extensions; /* all chunk extensions of one body */
-    uint32_t trailers;        /* the trailer section: all its lines with their CRLFs */
-    uint64_t body;            /* a buffered body, decoded */
+    uint32_t trailers;         /* the trailer section: all its lines with their CRLFs */
+    uint64_t body;             /* a buffered body, decoded */
 } rotor_http_limits;
 
 #define ROTOR_HTTP_LIMITS_DEFAULT                                                                  \
@@ -45,18 +45,20 @@ typedef struct rotor_http_limits {
 
 typedef struct rotor_http_head {
     rotor_http_span method;
-    rotor_http_span target;   /* as sent: origin, absolute, authority or asterisk form */
-    rotor_http_span path;     /* the target's path, still percent-encoded; empty in authority form;
-                                 absolute form without a path: empty, to be read as "/" */
-    rotor_http_span query;    /* what follows the first '?', without it; empty when there is none */
-    rotor_http_span host;     /* the value of Host; empty when it is empty or (HTTP/1.0) missing */
-    uint64_t content_length;  /* 0 without Content-Length */
-    uint8_t minor;            /* HTTP/1.minor: 0 or 1 */
-    bool keep_alive;          /* by version and Connection (RFC 9112 section 9.3) */
-    bool has_length;          /* Content-Length was given */
-    bool chunked;             /* Transfer-Encoding: chunked */
-    bool expect_continue;     /* Expect: 100-continue; never set for HTTP/1.0 (RFC 9110 10.1.1) */
-    bool has_query;           /* there was a '?' */
+    rotor_http_span target;  /* as sent: origin, absolute, authority or asterisk form */
+    rotor_http_span path;    /* the target's path, still percent-encoded; "*" in asterisk form;
+                                 empty in authority form; absolute form without a path: empty, to
+                                 be read as "/" */
+    rotor_http_span query;   /* what follows the first '?', without it; empty when there is none */
+    rotor_http_span host;    /* the authority of an absolute or authority form target, else the
+                                 value of Host; empty only when HTTP/1.0 has neither */
+    uint64_t content_length; /* 0 without Content-Length */
+    uint8_t minor;           /* HTTP/1.minor: 0 or 1 */
+    bool keep_alive;         /* by version and Connection (RFC 9112 section 9.3) */
+    bool has_length;         /* Content-Length was given */
+    bool chunked;            /* Transfer-Encoding: chunked */
+    bool expect_continue;    /* Expect: 100-continue; never set for HTTP/1.0 (RFC 9110 10.1.1) */
+    bool has_query;          /* there was a '?' */
     uint32_t nfields;
     rotor_http_field *fields; /* in: room for limits->fields of them; filled in their order */
 } rotor_http_head;
@@ -66,17 +68,30 @@ typedef struct rotor_http_head {
 typedef struct rotor_http_progress {
     uint32_t line;    /* private: where the first line not yet complete begins */
     uint32_t scanned; /* private: up to where that line holds no control character */
-    uint16_t lines;   /* private: lines complete, from the request line on */
-    uint16_t empty;   /* private: empty lines skipped before the request line */
+    uint32_t section; /* private: where the header section begins; 0: not reached */
+    uint32_t fields;  /* private: field lines complete */
 } rotor_http_progress;
 
 /* Parse a request head at the start of `data`, from the request line to the empty line.
 **
 ** Returns the number of bytes it takes (leading empty lines and the final one included) with `head`
-** filled in; ROTOR_MORE; or one of ROTOR_HTTP_E…, as soon as the bytes seen cannot be the beginning of
-** an acceptable request. The verdict does not depend on how the bytes were split between calls.
-** Every byte is looked at a bounded number of times, however they arrive. Limits are enforced before
-** a line is complete, too. Reads no byte at or behind data + len. */
+** filled in and `progress` all zero; ROTOR_MORE; or one of ROTOR_HTTP_E… for what cannot become an
+** acceptable request: a control character, or a limit passed, as soon as its byte is there; any
+** other fault of one line as soon as that line is complete; what takes several lines to see (Host
+** missing or repeated, framing that contradicts itself) at the end of the head. `head` holds nothing
+** of use unless a number of bytes is returned.
+**
+** The verdict does not depend on how the bytes were split between calls. Every byte is looked at a
+** bounded number of times, however they arrive. Reads no byte at or behind data + len.
+**
+** Where the RFCs leave a choice:
+** - a target may hold any visible ASCII but '#': clients send unescaped `| { } ^ " < > \ ` and brackets.
+**   A '%' in the path must have its two hex digits; behind the '?' it may stand alone;
+** - absolute form is http or https, without user information; its authority, like that of
+**   CONNECT, outdoes Host, which must be there and valid all the same;
+** - an empty Host is refused unless the target has an authority; so is a port above 65535;
+** - HTTP/1.2 to 1.9 are read as 1.1; any other major version is refused (505);
+** - Content-Length may be repeated, or be a list, if all its numbers are equal. */
 ptrdiff_t rotor_http_parse_request(rotor_http_head *head, const char *data, size_t len,
                                    const rotor_http_limits *limits, rotor_http_progress *progress);
 
