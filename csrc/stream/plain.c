@@ -1,0 +1,79 @@
+/* The plain transport: a connected, non-blocking socket. */
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "address.h"
+#include "stream.h"
+
+static ssize_t negated(ssize_t n)
+{
+    if (n >= 0)
+        return n;
+    return errno == EWOULDBLOCK ? UV_EAGAIN : -errno;
+}
+
+static ssize_t plain_recv(rotor_stream *s, void *buffer, size_t n)
+{
+    ssize_t got;
+    do
+        got = recv(s->io.fd, buffer, n, 0);
+    while (got < 0 && errno == EINTR);
+    return negated(got);
+}
+
+static ssize_t plain_send(rotor_stream *s, const void *data, size_t n)
+{
+    ssize_t sent;
+    do
+        sent = send(s->io.fd, data, n, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return negated(sent);
+}
+
+static int plain_shutdown(rotor_stream *s)
+{
+    return shutdown(s->io.fd, SHUT_WR) ? -errno : 0;
+}
+
+static int plain_want(rotor_stream *s, unsigned events)
+{
+    return rotor_io_want(&s->io, events);
+}
+
+static void plain_close(rotor_stream *s)
+{
+    if (s->io.fd >= 0)
+        close(s->io.fd);
+    s->io.fd = -1;
+}
+
+const rotor_transport rotor_plain = {
+    .name = "plain",
+    .recv = plain_recv,
+    .send = plain_send,
+    .shutdown = plain_shutdown,
+    .want = plain_want,
+    .close = plain_close,
+};
+
+static int address_of(const rotor_stream *s, char *text, size_t size,
+                      int (*get)(int, struct sockaddr *, socklen_t *))
+{
+    rotor_address address = {.len = sizeof address.storage};
+    if (size > 0)
+        text[0] = '\0';
+    if (get(s->io.fd, &address.any, &address.len))
+        return -errno;
+    return rotor_address_format(&address, text, size);
+}
+
+int rotor_stream_peer(const rotor_stream *s, char *text, size_t size)
+{
+    return address_of(s, text, size, getpeername);
+}
+
+int rotor_stream_local(const rotor_stream *s, char *text, size_t size)
+{
+    return address_of(s, text, size, getsockname);
+}

@@ -1,0 +1,407 @@
+/* The stream machine: runs a protocol over a transport.
+**
+** Everything happens in `dispatch`: receive once, run transitions while what they expect is there,
+** send what they wrote, and say what to wait for. Bytes are received into the loop's read block and
+** parsed there; only what is left over is copied into memory of the stream's own. */
+#include "../core/private.h"
+#include "stream.h"
+
+enum {
+    RUNNING = 1,     /* inside dispatch, so output is going to be sent */
+    HANDSHAKE = 2,   /* the transport is not ready; the protocol has not begun */
+    CREATED = 4,     /* the protocol's create was called */
+    AT_EOF = 8,      /* nothing more will be received */
+    FULL = 16,       /* output is above the high-water mark and has not gone below half of it */
+    SHUT_ASKED = 32, /* half-close as soon as the output is sent */
+    SHUT = 64,
+    OVER = 128 /* broken or ended: nothing can be written any more */
+};
+
+enum { DEFAULT_HIGH_WATER = 65536, DEFAULT_STALL_MS = 30000, DEFAULT_TURNS = 64 };
+
+/* Input up to this long is moved into the lent block, to be received behind it: cheaper than a block
+** of its own that grows. A longer one stays where it is, or moving it each time would be quadratic. */
+enum { MOVABLE = 4096, LEAST_ROOM = 8192 };
+
+static bool is_closing(const rotor_stream *s)
+{
+    return s->intent.kind >= ROTOR_INTENT_DONE;
+}
+
+static bool is_reading(const rotor_stream *s)
+{
+    return s->intent.kind == ROTOR_EXPECT_BYTES || s->intent.kind == ROTOR_EXPECT_DELIMITER;
+}
+
+static void set_intent(rotor_stream *s, rotor_intent intent)
+{
+    if (intent.kind != ROTOR_INTENT_SAME)
+        s->intent = intent;
+}
+
+/* -- bytes in, bytes out ----------------------------------------------------------------------- */
+
+static int lend_input(rotor_stream *s)
+{
+    rotor_block *block = s->machine.loop->read_block;
+    rotor_buf kept = s->input;
+    if (rotor_buf_is_lent(&kept) || rotor_buf_len(&kept) > MOVABLE)
+        return 0;
+    s->input = (rotor_buf)ROTOR_BUF_INIT;
+    rotor_buf_lend(&s->input, block);
+    if (!kept.block)
+        return 0;
+    int error = rotor_buf_extend(&s->input, rotor_buf_data(&kept), rotor_buf_len(&kept));
+    rotor_buf_fini(&kept);
+    return error;
+}
+
+static int receive(rotor_stream *s)
+{
+    int error = lend_input(s);
+    if (error)
+        return error;
+    char *room = rotor_buf_reserve(&s->input, LEAST_ROOM);
+    if (!room)
+        return UV_ENOMEM;
+    ssize_t n = s->transport->recv(s, room, rotor_buf_room(&s->input));
+    if (n > 0) {
+        rotor_buf_commit(&s->input, (size_t)n);
+        return 0;
+    }
+    rotor_buf_commit(&s->input, 0);
+    if (n == 0)
+        s->flags |= AT_EOF;
+    return n == UV_EAGAIN ? 0 : (int)n;
+}
+
+static int flush(rotor_stream *s)
+{
+    size_t unsent = rotor_buf_len(&s->output);
+    if (unsent == 0)
+        return 0;
+    ssize_t n = s->transport->send(s, rotor_buf_data(&s->output), unsent);
+    if (n > 0) {
+        rotor_buf_consume(&s->output, (size_t)n);
+        s->stalled_ms = (uint32_t)s->machine.loop->now;
+        return 0;
+    }
+    return n == UV_EAGAIN || n == 0 ? 0 : (int)n;
+}
+
+rotor_buf *rotor_stream_output(rotor_stream *s)
+{
+    if (s->flags & (HANDSHAKE | SHUT_ASKED | OVER) || is_closing(s))
+        return NULL;
+    if (rotor_buf_len(&s->output) == 0) {
+        rotor_block *block = s->machine.loop->write_block;
+        s->stalled_ms = (uint32_t)s->machine.loop->now;
+        if (s->flags & RUNNING && !rotor_buf_is_lent(&s->output) && !block->lent)
+            rotor_buf_lend(&s->output, block);
+    }
+    if (!(s->flags & RUNNING))
+        rotor__machine_soon(&s->machine);
+    return &s->output;
+}
+
+int rotor_stream_write(rotor_stream *s, const void *data, size_t n)
+{
+    rotor_buf *output = rotor_stream_output(s);
+    return output ? rotor_buf_extend(output, data, n) : ROTOR_ECLOSED;
+}
+
+void rotor_stream_shutdown(rotor_stream *s)
+{
+    s->flags |= SHUT_ASKED;
+    if (!(s->flags & RUNNING))
+        rotor__machine_soon(&s->machine);
+}
+
+/* Half-close when it is time. A peer that is gone already will be noticed by reading. */
+static void shut_if_asked(rotor_stream *s)
+{
+    bool asked = s->flags & SHUT_ASKED || s->intent.kind == ROTOR_INTENT_LINGER;
+    if (asked && !(s->flags & SHUT) && rotor_buf_len(&s->output) == 0) {
+        s->flags |= SHUT;
+        (void)s->transport->shutdown(s);
+    }
+}
+
+/* -- transitions ------------------------------------------------------------------------------- */
+
+/* What has become of the expectation: 1, it is met by `*n` bytes; 0, more may come; ROTOR_ELIMIT or
+** ROTOR_EEOF, it cannot be met. */
+static inline int judge(rotor_stream *s, size_t *n)
+{
+    const rotor_intent *in = &s->intent;
+    size_t have = rotor_buf_len(&s->input);
+    if (in->kind == ROTOR_EXPECT_BYTES) {
+        *n = in->size;
+        if (have >= in->size)
+            return 1;
+    } else {
+        ssize_t at = rotor_buf_find(&s->input, in->delimiter, in->delimiter_len, in->offset);
+        *n = (size_t)at;
+        if (at >= 0 && *n <= in->size)
+            return 1;
+        if (at >= 0 || (have >= in->delimiter_len && have - in->delimiter_len >= in->size))
+            return ROTOR_ELIMIT;
+    }
+    return s->flags & AT_EOF ? ROTOR_EEOF : 0;
+}
+
+static __attribute__((cold, noinline)) void unmet(rotor_stream *s, rotor_scope *scope, int reason)
+{
+    size_t n, before = rotor_buf_len(&s->input);
+    if (s->protocol->exception) {
+        set_intent(s, s->protocol->exception(s, scope, reason));
+        bool skipped = reason == ROTOR_ELIMIT && rotor_buf_len(&s->input) < before;
+        if (!is_reading(s) || skipped || judge(s, &n) != reason)
+            return;
+    }
+    bool at_end = reason == ROTOR_EEOF && rotor_buf_len(&s->input) == 0;
+    s->intent = at_end ? rotor_intent_done() : rotor_intent_error(reason);
+}
+
+static bool is_full(rotor_stream *s)
+{
+    size_t high = s->protocol->high_water ? s->protocol->high_water : DEFAULT_HIGH_WATER;
+    size_t unsent = rotor_buf_len(&s->output);
+    if (unsent < high && !(s->flags & FULL))
+        return false;
+    s->flags |= FULL;
+    if (unsent <= high / 2)
+        s->flags &= ~(uint32_t)FULL;
+    return s->flags & FULL;
+}
+
+/* Run the one transition whose time has come; false when there is none. */
+static bool step(rotor_stream *s, rotor_scope *scope)
+{
+    const rotor_protocol *protocol = s->protocol;
+    if (s->intent.kind == ROTOR_EXPECT_FLUSH) {
+        if (rotor_buf_len(&s->output) > s->intent.size)
+            return false;
+        set_intent(s, protocol->bytes_flushed ? protocol->bytes_flushed(s, scope)
+                                              : rotor_intent_error(ROTOR_EUNEXPECTED));
+        return true;
+    }
+    if (!is_reading(s) || is_full(s))
+        return false;
+    size_t n;
+    int verdict = judge(s, &n);
+    if (verdict > 0)
+        set_intent(s, protocol->bytes_read ? protocol->bytes_read(s, scope, n)
+                                           : rotor_intent_error(ROTOR_EUNEXPECTED));
+    else if (verdict < 0)
+        unmet(s, scope, verdict);
+    return verdict != 0;
+}
+
+/* -- the dispatch ------------------------------------------------------------------------------ */
+
+static int return_block(rotor_buf *b)
+{
+    if (rotor_buf_len(b) > 0)
+        return rotor_buf_return(b);
+    rotor_buf_fini(b);
+    return 0;
+}
+
+/* Give the loop its blocks back; what is left in them moves to memory of the stream's own. */
+static int return_blocks(rotor_stream *s)
+{
+    int input = return_block(&s->input);
+    int output = return_block(&s->output);
+    return input ? input : output;
+}
+
+static rotor_response finish(rotor_stream *s, rotor_response r)
+{
+    s->flags = (s->flags & ~(uint32_t)RUNNING) | OVER;
+    rotor_buf_fini(&s->input);
+    rotor_buf_fini(&s->output);
+    return r;
+}
+
+static rotor_response broken(rotor_stream *s, rotor_scope *scope, int error)
+{
+    s->flags |= OVER;
+    if (s->protocol->fatal)
+        s->protocol->fatal(s, scope, error);
+    return finish(s, rotor_error(error));
+}
+
+static uint32_t stall_limit(const rotor_stream *s)
+{
+    return s->protocol->stall_ms ? s->protocol->stall_ms : DEFAULT_STALL_MS;
+}
+
+static uint32_t stalled_for(const rotor_stream *s)
+{
+    return (uint32_t)s->machine.loop->now - s->stalled_ms;
+}
+
+static rotor_response wait_on(rotor_stream *s, rotor_scope *scope, bool tired)
+{
+    bool unsent = rotor_buf_len(&s->output) > 0;
+    bool dropping = s->intent.kind == ROTOR_INTENT_LINGER && s->flags & SHUT;
+    unsigned events = unsent ? ROTOR_WRITABLE : 0;
+    if (dropping || (is_reading(s) && !(s->flags & (AT_EOF | FULL)) && !tired))
+        events |= ROTOR_READABLE;
+    int error = return_blocks(s);
+    if (!error)
+        error = s->transport->want(s, events);
+    if (error)
+        return broken(s, scope, error);
+    if (tired)
+        rotor_again(scope);
+    s->flags &= ~(uint32_t)RUNNING;
+    uint64_t deadline = s->intent.deadline;
+    if (unsent) {
+        uint64_t stall = scope->loop->now - stalled_for(s) + stall_limit(s);
+        deadline = stall < deadline ? stall : deadline;
+    }
+    return rotor_ok_until(deadline);
+}
+
+static rotor_response dispatch(rotor_stream *s, rotor_scope *scope, unsigned events)
+{
+    uint32_t turns = s->protocol->turns ? s->protocol->turns : DEFAULT_TURNS;
+    s->flags |= RUNNING;
+    int error = events & ROTOR_READABLE && !(s->flags & AT_EOF) ? receive(s) : 0;
+    for (bool sent = true; !error && sent && turns > 0;) {
+        while (turns > 0 && step(s, scope))
+            turns--;
+        if (s->intent.kind == ROTOR_INTENT_ABORT)
+            return finish(s, rotor_done());
+        if (s->intent.kind == ROTOR_INTENT_ERROR)
+            return finish(s, rotor_error(s->intent.error));
+        size_t unsent = rotor_buf_len(&s->output);
+        error = flush(s);
+        /* Which may be just what is waited for. */
+        sent = (s->intent.kind == ROTOR_EXPECT_FLUSH || s->flags & FULL) &&
+               rotor_buf_len(&s->output) < unsent;
+    }
+    if (error && s->intent.kind == ROTOR_INTENT_LINGER && s->flags & SHUT)
+        return finish(s, rotor_done()); /* all was sent; how the peer leaves does not matter */
+    if (error)
+        return broken(s, scope, error);
+    if (is_closing(s)) {
+        rotor_buf_consume(&s->input, rotor_buf_len(&s->input));
+        bool flushed = rotor_buf_len(&s->output) == 0;
+        if (flushed && (s->intent.kind == ROTOR_INTENT_DONE || s->flags & AT_EOF))
+            return finish(s, rotor_done());
+    }
+    shut_if_asked(s);
+    return wait_on(s, scope, turns == 0);
+}
+
+/* -- the machine's transitions ----------------------------------------------------------------- */
+
+static rotor_response begin(rotor_stream *s, rotor_scope *scope)
+{
+    int error = s->transport->handshake ? s->transport->handshake(s) : 0;
+    if (error == UV_EAGAIN)
+        return rotor_ok_until(s->opening.deadline);
+    if (error)
+        return broken(s, scope, error);
+    void *seed = s->opening.seed;
+    void (*free_seed)(void *seed) = s->opening.release;
+    s->flags = CREATED | RUNNING | (s->flags & SHUT_ASKED);
+    s->intent = rotor_intent_sleep();
+    set_intent(s, s->protocol->create(s, scope, seed));
+    if (free_seed)
+        free_seed(seed);
+    return dispatch(s, scope, 0);
+}
+
+static rotor_response stream_create(rotor_machine *m, rotor_scope *scope, void *data)
+{
+    rotor_stream *s = (rotor_stream *)m;
+    rotor_stream_seed *seed = data;
+    s->protocol = seed->protocol;
+    s->transport = seed->transport ? seed->transport : &rotor_plain;
+    s->io.fd = seed->fd;
+    seed->fd = -1;
+    s->flags = HANDSHAKE;
+    s->opening.seed = seed->seed;
+    s->opening.release = seed->release;
+    s->opening.deadline = seed->deadline ? seed->deadline : ROTOR_NEVER;
+    int error = s->io.fd >= 0 ? rotor_io_open(&s->io, m, s->io.fd) : 0;
+    return error ? broken(s, scope, error) : begin(s, scope);
+}
+
+static rotor_response stream_ready(rotor_machine *m, rotor_scope *scope, rotor_io *io,
+                                   unsigned events)
+{
+    rotor_stream *s = (rotor_stream *)m;
+    if (s->flags & HANDSHAKE)
+        return begin(s, scope);
+    if (!io && s->transport->pending)
+        events = s->transport->pending(s);
+    return dispatch(s, scope, events);
+}
+
+static rotor_response stream_wakeup(rotor_machine *m, rotor_scope *scope)
+{
+    rotor_stream *s = (rotor_stream *)m;
+    if (s->flags & HANDSHAKE || is_closing(s) || !s->protocol->wakeup)
+        return rotor_same();
+    s->flags |= RUNNING;
+    set_intent(s, s->protocol->wakeup(s, scope));
+    return dispatch(s, scope, 0);
+}
+
+static rotor_response stream_timeout(rotor_machine *m, rotor_scope *scope)
+{
+    rotor_stream *s = (rotor_stream *)m;
+    if (s->flags & HANDSHAKE)
+        return broken(s, scope, ROTOR_ETIMEDOUT);
+    if (rotor_buf_len(&s->output) > 0 && stalled_for(s) >= stall_limit(s)) {
+        /* Unless it was this process that had no time. */
+        int error = flush(s);
+        if (!error && stalled_for(s) >= stall_limit(s))
+            error = ROTOR_ESTALLED;
+        if (error)
+            return broken(s, scope, error);
+    }
+    if (s->intent.deadline > scope->loop->now)
+        return dispatch(s, scope, 0);
+    s->intent.deadline = ROTOR_NEVER;
+    if (s->intent.kind == ROTOR_INTENT_LINGER)
+        return finish(s, rotor_done());
+    if (is_closing(s) || !s->protocol->timeout)
+        return finish(s, rotor_error(ROTOR_ETIMEDOUT));
+    s->flags |= RUNNING;
+    set_intent(s, s->protocol->timeout(s, scope));
+    return dispatch(s, scope, 0);
+}
+
+static void stream_drop(rotor_machine *m)
+{
+    rotor_stream *s = (rotor_stream *)m;
+    s->flags |= OVER;
+    if (!(s->flags & CREATED) && s->opening.release)
+        s->opening.release(s->opening.seed);
+    if (s->flags & CREATED && s->protocol->drop)
+        s->protocol->drop(s);
+    finish(s, rotor_done());
+    s->transport->close(s);
+}
+
+static size_t stream_size(const void *seed)
+{
+    return ((const rotor_stream_seed *)seed)->protocol->size;
+}
+
+const rotor_type rotor_stream_type = {
+    .name = "stream",
+    .size = sizeof(rotor_stream),
+    .size_of = stream_size,
+    .create = stream_create,
+    .ready = stream_ready,
+    .wakeup = stream_wakeup,
+    .timeout = stream_timeout,
+    .drop = stream_drop,
+};

@@ -1,0 +1,224 @@
+/* Streams: buffered, bidirectional byte streams, run by protocols.
+**
+** A protocol says what it expects next (so many bytes, or bytes up to a delimiter, or its output
+** flushed), and is called when that is there. All output of one dispatch leaves in one write. Input is
+** bounded by the expectation, output by a high-water mark that stops reading.
+**
+** A stream is a machine: its handle is `s->machine.self`. Use it in its loop's thread only. */
+#ifndef ROTOR_STREAM_STREAM_H
+#define ROTOR_STREAM_STREAM_H
+
+#include "../core/buf.h"
+#include "../core/loop.h"
+#include "transport.h"
+
+typedef enum rotor_intent_kind {
+    ROTOR_EXPECT_BYTES,
+    ROTOR_EXPECT_DELIMITER,
+    ROTOR_EXPECT_FLUSH,
+    ROTOR_INTENT_SLEEP,
+    ROTOR_INTENT_SAME,
+    ROTOR_INTENT_DONE,
+    ROTOR_INTENT_LINGER,
+    ROTOR_INTENT_ABORT,
+    ROTOR_INTENT_ERROR
+} rotor_intent_kind;
+
+/* What a protocol's transition returns: all that the stream waits for next. Made by the functions
+** below. */
+typedef struct rotor_intent {
+    uint16_t kind;
+    uint16_t delimiter_len;
+    union {
+        uint32_t offset; /* ROTOR_EXPECT_DELIMITER: where the search begins */
+        int error;       /* ROTOR_INTENT_ERROR */
+    };
+    const char *delimiter;
+    size_t size;       /* how many bytes, or at most how many */
+    uint64_t deadline; /* in ms of the loop's clock, or ROTOR_NEVER */
+} rotor_intent;
+
+/* Wait until at least `n` bytes of input are there: bytes_read(n). */
+static inline rotor_intent rotor_expect_bytes(size_t n)
+{
+    return (rotor_intent){.kind = ROTOR_EXPECT_BYTES, .size = n, .deadline = ROTOR_NEVER};
+}
+
+/* Wait until `delimiter` (`len` bytes, 1 to 65,535, which must stay in place meanwhile) occurs in the
+** input at or behind `offset`: bytes_read(n), where n bytes stand before it. When it does not begin
+** within the first `max` bytes: exception(ROTOR_ELIMIT). */
+static inline rotor_intent rotor_expect_delimiter_at(const char *delimiter, uint16_t len,
+                                                     size_t max, uint32_t offset)
+{
+    return (rotor_intent){.kind = ROTOR_EXPECT_DELIMITER,
+                          .delimiter_len = len,
+                          .offset = offset,
+                          .delimiter = delimiter,
+                          .size = max,
+                          .deadline = ROTOR_NEVER};
+}
+
+static inline rotor_intent rotor_expect_delimiter(const char *delimiter, uint16_t len, size_t max)
+{
+    return rotor_expect_delimiter_at(delimiter, len, max, 0);
+}
+
+/* Wait until at most `n` bytes of output are still to be sent: bytes_flushed. Nothing is read. */
+static inline rotor_intent rotor_expect_flush(size_t n)
+{
+    return (rotor_intent){.kind = ROTOR_EXPECT_FLUSH, .size = n, .deadline = ROTOR_NEVER};
+}
+
+/* Wait for wakeups and the deadline only. Nothing is read. */
+static inline rotor_intent rotor_intent_sleep(void)
+{
+    return (rotor_intent){.kind = ROTOR_INTENT_SLEEP, .deadline = ROTOR_NEVER};
+}
+
+/* Keep waiting for what was waited for, the deadline included. From `create`: sleep. */
+static inline rotor_intent rotor_intent_same(void)
+{
+    return (rotor_intent){.kind = ROTOR_INTENT_SAME};
+}
+
+/* Send what was written, then close. A deadline bounds the sending. */
+static inline rotor_intent rotor_intent_done(void)
+{
+    return (rotor_intent){.kind = ROTOR_INTENT_DONE, .deadline = ROTOR_NEVER};
+}
+
+/* Send what was written, close that direction, and read and drop what the peer still sends until it
+** closes, too, in whatever way, or until `deadline`. Closing with unread input resets a TCP connection, which may
+** take the last answer from the peer before it was read (RFC 9112 section 9.6). */
+static inline rotor_intent rotor_intent_linger(uint64_t deadline)
+{
+    return (rotor_intent){.kind = ROTOR_INTENT_LINGER, .deadline = deadline};
+}
+
+/* Close at once; what was written and not yet sent is dropped. */
+static inline rotor_intent rotor_intent_abort(void)
+{
+    return (rotor_intent){.kind = ROTOR_INTENT_ABORT};
+}
+
+/* As abort, and the machine ends with `code` < 0. */
+static inline rotor_intent rotor_intent_error(int code)
+{
+    return (rotor_intent){.kind = ROTOR_INTENT_ERROR, .error = code};
+}
+
+/* `intent`, but not longer than until `deadline` (in ms of the loop's clock): then `timeout`. */
+static inline rotor_intent rotor_intent_until(rotor_intent intent, uint64_t deadline)
+{
+    intent.deadline = deadline;
+    return intent;
+}
+
+/* A protocol: a constant table. Every transition but `create` may be NULL; then the stream does what
+** is noted. They obey the rules of machines (core/machine.h). */
+typedef struct rotor_protocol {
+    const char *name; /* for messages */
+    size_t size;      /* of the struct, whose first member is a rotor_stream */
+
+    /* The connection is there. What is behind the rotor_stream is all zero. */
+    rotor_intent (*create)(rotor_stream *s, rotor_scope *scope, void *seed);
+
+    /* The expected bytes are there: the first `n` of rotor_stream_input(), and for a delimiter the
+    ** delimiter behind them. What is not consumed stays. NULL: end with ROTOR_EUNEXPECTED. */
+    rotor_intent (*bytes_read)(rotor_stream *s, rotor_scope *scope, size_t n);
+
+    /* The output is flushed as far as was expected. NULL: end with ROTOR_EUNEXPECTED. */
+    rotor_intent (*bytes_flushed)(rotor_stream *s, rotor_scope *scope);
+
+    /* The deadline has passed. NULL: end with ROTOR_ETIMEDOUT. */
+    rotor_intent (*timeout)(rotor_stream *s, rotor_scope *scope);
+
+    /* Somebody woke the stream. NULL: keep waiting. Not told before `create` or while closing. */
+    rotor_intent (*wakeup)(rotor_stream *s, rotor_scope *scope);
+
+    /* The expectation cannot be met: ROTOR_EEOF, the peer has closed its direction (the input has what
+    ** came before; output can still be sent); ROTOR_ELIMIT, the delimiter did not come in time. An
+    ** answer that cannot be met for the same reason ends the stream with it, but for ROTOR_ELIMIT when
+    ** input was consumed: that is told again.
+    ** NULL: at EOF with nothing left in the input, done; otherwise end with `reason`. */
+    rotor_intent (*exception)(rotor_stream *s, rotor_scope *scope, int reason);
+
+    /* The connection is broken (or, before `create`, was never made): no more can be read or sent. The
+    ** stream ends with `error` after this, also with NULL. */
+    void (*fatal)(rotor_stream *s, rotor_scope *scope, int error);
+
+    /* The destructor; exactly once, if `create` was called. */
+    void (*drop)(rotor_stream *s);
+
+    /* Output at which reading stops until it has gone below half of it; 0: 65,536 bytes. */
+    size_t high_water;
+    /* How long the peer may take no output while there is some, before fatal(ROTOR_ESTALLED);
+    ** 0: 30,000 ms. */
+    uint32_t stall_ms;
+    /* Transitions in a row before others have their turn; 0: 64. */
+    uint32_t turns;
+} rotor_protocol;
+
+struct rotor_stream {
+    rotor_machine machine;            /* read-only */
+    const rotor_protocol *protocol;   /* read-only */
+    const rotor_transport *transport; /* a transport's handshake may change it */
+    rotor_io io;                      /* the transport's */
+    /* private */
+    rotor_buf input, output;
+    union {
+        rotor_intent intent;
+        struct { /* until the transport's handshake is through */
+            void *seed;
+            uint64_t deadline;
+            void (*release)(void *seed);
+        } opening;
+    };
+    uint32_t stalled_ms; /* when the output last moved; low bits of the loop's clock */
+    uint32_t flags;
+};
+
+/* The input not yet consumed. Consume, split or take from it; do not add to it. */
+static inline rotor_buf *rotor_stream_input(rotor_stream *s)
+{
+    return &s->input;
+}
+
+/* Append `n` bytes to the output; they leave at the end of the present dispatch. From another
+** machine's transition: in this turn of the loop. 0; UV_ENOMEM, with nothing appended; ROTOR_ECLOSED
+** when output is not possible (done, shut down, broken, or not connected yet). */
+int rotor_stream_write(rotor_stream *s, const void *data, size_t n);
+
+/* The output, to compose in place (extend, reserve and commit); NULL when not possible, as above. */
+rotor_buf *rotor_stream_output(rotor_stream *s);
+
+/* How many bytes of output are still to be sent. */
+static inline size_t rotor_stream_unsent(const rotor_stream *s)
+{
+    return rotor_buf_len(&s->output);
+}
+
+/* Send what was written and then tell the peer that no more comes (half-close); reading goes on. */
+void rotor_stream_shutdown(rotor_stream *s);
+
+/* The peer's or the own address as text ("127.0.0.1:4242", "unix:/path", "unix:"), cut to `size` bytes
+** with the final NUL. 0 or an error; then the text is empty. */
+int rotor_stream_peer(const rotor_stream *s, char *text, size_t size);
+int rotor_stream_local(const rotor_stream *s, char *text, size_t size);
+
+/* To make a stream by rotor_spawn(scope, &rotor_stream_type, seed) or rotor_add(). */
+typedef struct rotor_stream_seed {
+    const rotor_protocol *protocol;
+    const rotor_transport *transport; /* NULL: rotor_plain */
+    int fd;     /* a connected non-blocking socket, or -1. The stream takes it in `create` and
+                         puts -1 here; as long as it stands here it is the caller's */
+    void *seed; /* for the protocol's create, which may be called later than the stream's */
+    uint64_t deadline; /* for the transport's handshake, in ms of the loop's clock; 0: none */
+    void (*release)(void *seed); /* NULL, or called with `seed` when the protocol's create has
+                                    returned, or can no longer be called; exactly once if the
+                                    stream's create was called */
+} rotor_stream_seed;
+
+extern const rotor_type rotor_stream_type;
+
+#endif
