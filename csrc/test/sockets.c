@@ -1,0 +1,110 @@
+#include "sockets.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "../core/private.h"
+#include "../stream/address.h"
+#include "test.h"
+
+void sockets_turn(rotor_loop *loop)
+{
+    struct pollfd backend = {.fd = uv_backend_fd(loop->uv), .events = POLLIN};
+    if (!uv_is_active((uv_handle_t *)&loop->idle)) /* nothing is queued */
+        (void)poll(&backend, 1, 1);
+    assert_int_equal(rotor_loop_turn(loop), 0);
+}
+
+static void set_non_blocking(int fd)
+{
+    assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK), 0);
+}
+
+static void tcp_pair(int fds[2])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+    fds[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fds[1], (struct sockaddr *)&address, len), 0);
+    fds[0] = accept(listener, NULL, NULL);
+    assert_true(fds[0] >= 0);
+    close(listener);
+}
+
+void sockets_pair(int family, int *near, int *far)
+{
+    int fds[2];
+    if (family == AF_UNIX)
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    else
+        tcp_pair(fds);
+    set_non_blocking(fds[0]);
+    set_non_blocking(fds[1]);
+    *near = fds[0];
+    *far = fds[1];
+}
+
+int sockets_connect(const char *text)
+{
+    rotor_address address;
+    rotor_host host;
+    assert_int_equal(rotor_address_parse(text, &address, &host), 0);
+    int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, &address.any, address.len), 0);
+    set_non_blocking(fd);
+    return fd;
+}
+
+void sockets_send(int fd, const char *text)
+{
+    size_t n = strlen(text);
+    assert_int_equal(send(fd, text, n, MSG_NOSIGNAL), (ssize_t)n);
+}
+
+void sockets_expect(rotor_loop *loop, int fd, const char *text)
+{
+    char buffer[4096];
+    size_t want = strlen(text), have = 0;
+    assert_true(want < sizeof buffer);
+    while (have < want) {
+        ssize_t n = -1;
+        TURN_UNTIL(loop, (n = recv(fd, buffer + have, sizeof buffer - 1 - have, 0)) >= 0);
+        buffer[have + (size_t)n] = '\0';
+        if (n == 0)
+            assert_string_equal(buffer, text);
+        have += (size_t)n;
+    }
+    assert_string_equal(buffer, text);
+}
+
+int sockets_end(rotor_loop *loop, int fd, size_t *dropped)
+{
+    char buffer[65536];
+    size_t total = 0;
+    for (;;) {
+        ssize_t n = -1;
+        TURN_UNTIL(loop, (n = recv(fd, buffer, sizeof buffer, 0)) >= 0 || errno != EAGAIN);
+        int error = n < 0 ? -errno : 0;
+        if (n <= 0) {
+            if (dropped)
+                *dropped = total;
+            return error;
+        }
+        total += (size_t)n;
+    }
+}
+
+void sockets_reset(int fd)
+{
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
+    assert_int_equal(close(fd), 0);
+}
