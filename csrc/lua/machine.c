@@ -1,0 +1,419 @@
+/* Machines written in Lua, and the scope their transitions are given. */
+#include <string.h>
+
+#include "lua_private.h"
+
+const rotor__kind rotor__kind_type = {"rotor.machine type"};
+const rotor__kind rotor__kind_scope = {"rotor.scope"};
+
+enum { CREATE, SPAWNED, SPAWN_ERROR, TIMEOUT, WAKEUP, CHILD_DONE, DROP };
+static const char *const names[] = {"create", "spawned",    "spawn_error", "timeout",
+                                    "wakeup", "child_done", "drop",        NULL};
+
+typedef struct lua_machine {
+    rotor_machine machine;
+    rotor__lua_loop *ll;
+    rotor__lua_class *class;
+    int class_ref, self_ref;
+    int value_ref; /* what it is done with, or its error */
+    bool thrown;   /* the error was reported when it was thrown */
+    rotor__lua_seed spawn; /* of the child it is spawning */
+} lua_machine;
+
+typedef struct scope_object {
+    rotor__object object;
+    rotor__lua_loop *ll;
+    rotor_response response;
+    bool has_response;
+} scope_object;
+
+/* -- calling transitions ----------------------------------------------------------------------- */
+
+typedef struct call {
+    lua_machine *m;
+    int which;
+    rotor_handle handle; /* SPAWNED, CHILD_DONE */
+    int ref;             /* CREATE, SPAWN_ERROR: the seed */
+    int error;           /* SPAWN_ERROR, CHILD_DONE */
+    const rotor_machine *child;
+} call;
+
+static void push_error(lua_State *D, int error)
+{
+    lua_pushfstring(D, "%s: %s", rotor_err_name(error), rotor_strerror(error));
+}
+
+static bool is_lua_machine(const rotor_machine *m);
+
+static int push_arguments(lua_State *D, const call *c)
+{
+    switch (c->which) {
+    case CREATE:
+        lua_rawgeti(D, LUA_REGISTRYINDEX, c->ref);
+        return 1;
+    case SPAWNED:
+        rotor__lua_push_handle(D, c->m->ll, c->handle);
+        return 1;
+    case SPAWN_ERROR:
+        lua_pushstring(D, rotor_err_name(c->error));
+        lua_rawgeti(D, LUA_REGISTRYINDEX, c->ref);
+        return 2;
+    case CHILD_DONE:
+        rotor__lua_push_handle(D, c->m->ll, c->handle);
+        if (c->error)
+            lua_pushnil(D);
+        if (is_lua_machine(c->child))
+            lua_rawgeti(D, LUA_REGISTRYINDEX, ((const lua_machine *)c->child)->value_ref);
+        else
+            lua_pushnil(D);
+        if (c->error && lua_isnil(D, -1)) {
+            lua_pop(D, 1);
+            push_error(D, c->error);
+        }
+        return c->error ? 3 : 2;
+    default:
+        return 0;
+    }
+}
+
+static scope_object *push_scope(lua_State *L, rotor__lua_loop *ll)
+{
+    if (ll->scope_object == LUA_NOREF) {
+        scope_object *so = rotor__lua_new(L, &rotor__kind_scope, sizeof *so, 0);
+        so->ll = ll;
+        ll->scope_object = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ll->scope_object);
+    return lua_touserdata(L, -1);
+}
+
+static int run(lua_State *D)
+{
+    const call *c = lua_touserdata(D, 1);
+    lua_machine *m = c->m;
+    rotor__lua_push_transition(D, m->class, c->which);
+    if (c->which == CREATE) {
+        rotor__lua_push_self(D, m->class);
+        lua_pushvalue(D, -1);
+        m->self_ref = luaL_ref(D, LUA_REGISTRYINDEX);
+    } else {
+        lua_rawgeti(D, LUA_REGISTRYINDEX, m->self_ref);
+    }
+    if (c->which == DROP) {
+        lua_call(D, 1, 0);
+        return 0;
+    }
+    scope_object *so = push_scope(D, m->ll);
+    so->has_response = false;
+    lua_call(D, 2 + push_arguments(D, c), 1);
+    if (!so->has_response || !rotor__lua_is_verdict(D, -1))
+        return luaL_error(D,
+                          "a transition returns scope:ok, same, spawn, done or error; "
+                          "this one returned %s",
+                          lua_isnil(D, -1) ? "nothing" : luaL_tolstring(D, -1, NULL));
+    return 0;
+}
+
+static rotor_response transition(rotor_scope *scope, call *c)
+{
+    lua_machine *m = c->m;
+    m->ll->scope = scope;
+    int error = rotor__lua_run(m->ll, run, c, m->class->type.name, names[c->which]);
+    m->ll->scope = NULL;
+    if (error) {
+        m->thrown = true;
+        return rotor_error(error);
+    }
+    lua_State *D = m->ll->vm->D;
+    lua_rawgeti(D, LUA_REGISTRYINDEX, m->ll->scope_object);
+    rotor_response r = ((scope_object *)lua_touserdata(D, -1))->response;
+    lua_pop(D, 1);
+    return r;
+}
+
+/* -- the machine ------------------------------------------------------------------------------- */
+
+static rotor_response on_create(rotor_machine *base, rotor_scope *scope, void *data)
+{
+    lua_machine *m = (lua_machine *)base;
+    rotor__lua_seed *seed = data;
+    lua_State *D = seed->ll->vm->D;
+    call c = {.m = m, .which = CREATE, .ref = seed->ref};
+    m->ll = seed->ll;
+    m->class = seed->class;
+    m->class_ref = seed->class_ref;
+    m->self_ref = m->value_ref = LUA_NOREF;
+    m->spawn.ref = m->spawn.class_ref = LUA_NOREF;
+    luaL_unref(D, LUA_REGISTRYINDEX, seed->box_ref);
+    seed->ref = seed->class_ref = seed->box_ref = LUA_NOREF;
+    rotor_response r = transition(scope, &c);
+    luaL_unref(D, LUA_REGISTRYINDEX, c.ref);
+    /* Whoever adds or spawns this machine hears a code only. */
+    if (r.kind == ROTOR_ERROR && rotor__lua_push_reason(m->ll, base))
+        rotor__lua_report(m->ll, m->class->type.name, names[CREATE]);
+    return r;
+}
+
+static rotor_response on_spawned(rotor_machine *base, rotor_scope *scope, rotor_handle child)
+{
+    lua_machine *m = (lua_machine *)base;
+    if (!rotor__lua_has(m->class, SPAWNED))
+        return rotor_ok();
+    return transition(scope, &(call){.m = m, .which = SPAWNED, .handle = child});
+}
+
+static rotor_response on_spawn_error(rotor_machine *base, rotor_scope *scope, int error, void *seed)
+{
+    lua_machine *m = (lua_machine *)base;
+    lua_State *D = m->ll->vm->D;
+    call c = {.m = m, .which = SPAWN_ERROR, .error = error, .ref = m->spawn.ref};
+    luaL_unref(D, LUA_REGISTRYINDEX, m->spawn.class_ref);
+    m->spawn.ref = m->spawn.class_ref = LUA_NOREF;
+    rotor_response r =
+        rotor__lua_has(m->class, SPAWN_ERROR) ? transition(scope, &c) : rotor_error(error);
+    luaL_unref(D, LUA_REGISTRYINDEX, c.ref);
+    return r;
+}
+
+static rotor_response on_timeout(rotor_machine *base, rotor_scope *scope)
+{
+    lua_machine *m = (lua_machine *)base;
+    if (!rotor__lua_has(m->class, TIMEOUT))
+        return rotor_error(ROTOR_ETIMEDOUT);
+    return transition(scope, &(call){.m = m, .which = TIMEOUT});
+}
+
+static rotor_response on_wakeup(rotor_machine *base, rotor_scope *scope)
+{
+    lua_machine *m = (lua_machine *)base;
+    if (!rotor__lua_has(m->class, WAKEUP))
+        return rotor_same();
+    return transition(scope, &(call){.m = m, .which = WAKEUP});
+}
+
+static rotor_response on_child_done(rotor_machine *base, rotor_scope *scope, rotor_machine *child,
+                                    int status)
+{
+    return transition(scope, &(call){.m = (lua_machine *)base,
+                                     .which = CHILD_DONE,
+                                     .handle = child->self,
+                                     .child = child,
+                                     .error = status});
+}
+
+static void on_drop(rotor_machine *base)
+{
+    lua_machine *m = (lua_machine *)base;
+    lua_State *D = m->ll->vm->D;
+    if (rotor__lua_has(m->class, DROP) && m->self_ref != LUA_NOREF) {
+        call c = {.m = m, .which = DROP};
+        (void)rotor__lua_run(m->ll, run, &c, m->class->type.name, names[DROP]);
+    }
+    const int refs[] = {m->self_ref, m->value_ref, m->spawn.ref, m->spawn.class_ref, m->class_ref};
+    for (size_t i = 0; i < sizeof refs / sizeof *refs; i++)
+        luaL_unref(D, LUA_REGISTRYINDEX, refs[i]);
+}
+
+static bool is_lua_machine(const rotor_machine *m)
+{
+    return m->type->drop == on_drop;
+}
+
+bool rotor__lua_push_reason(rotor__lua_loop *ll, const rotor_machine *base)
+{
+    const lua_machine *m = (const lua_machine *)base;
+    if (!is_lua_machine(base) || m->thrown || m->value_ref == LUA_NOREF)
+        return false;
+    lua_rawgeti(ll->vm->D, LUA_REGISTRYINDEX, m->value_ref);
+    return true;
+}
+
+/* -- types ------------------------------------------------------------------------------------- */
+
+/* [-0, +1, e] type(name, transitions) */
+static int l_type(lua_State *L)
+{
+    rotor__lua_class *class = rotor__lua_new_class(L, &rotor__kind_type, names);
+    class->type = (rotor_type){
+        .name = lua_tostring(L, 1),
+        .size = sizeof(lua_machine),
+        .create = on_create,
+        .spawned = on_spawned,
+        .spawn_error = on_spawn_error,
+        .timeout = on_timeout,
+        .wakeup = on_wakeup,
+        /* Only those who ask keep their children until they have heard of their end. */
+        .child_done = rotor__lua_has(class, CHILD_DONE) ? on_child_done : NULL,
+        .drop = on_drop,
+    };
+    return 1;
+}
+
+/* [-0, +0, m] Take references to the class at `index` and the value above it. */
+static void fill_seed(lua_State *L, rotor__lua_seed *seed, rotor__lua_loop *ll, int index)
+{
+    seed->ll = ll;
+    seed->class = lua_touserdata(L, index);
+    lua_pushvalue(L, index + 1);
+    seed->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushvalue(L, index);
+    seed->class_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+int rotor__lua_add(lua_State *L, rotor__lua_loop *ll)
+{
+    rotor_handle handle;
+    rotor__lua_seed *seed = lua_newuserdatauv(L, sizeof *seed, 0);
+    fill_seed(L, seed, ll, 1);
+    lua_pushvalue(L, -1);
+    seed->box_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    int error = rotor_add(ll->loop, &seed->class->type, seed, &handle);
+    if (error && seed->box_ref != LUA_NOREF) { /* `create` has not taken it */
+        luaL_unref(L, LUA_REGISTRYINDEX, seed->ref);
+        luaL_unref(L, LUA_REGISTRYINDEX, seed->class_ref);
+        luaL_unref(L, LUA_REGISTRYINDEX, seed->box_ref);
+    }
+    if (error)
+        return rotor__lua_fail(L, error);
+    rotor__lua_push_handle(L, ll, handle);
+    return 1;
+}
+
+/* -- the scope --------------------------------------------------------------------------------- */
+
+static scope_object *check_scope(lua_State *L)
+{
+    scope_object *so = rotor__lua_check(L, 1, &rotor__kind_scope);
+    if (!so->ll->scope)
+        luaL_error(L, "a scope is valid during its transition only");
+    return so;
+}
+
+static int respond(lua_State *L, scope_object *so, rotor_response r)
+{
+    so->response = r;
+    so->has_response = true;
+    rotor__lua_push_verdict(L);
+    return 1;
+}
+
+/* [-0, +1, e] ok([seconds]) */
+static int scope_ok(lua_State *L)
+{
+    scope_object *so = check_scope(L);
+    return respond(L, so, rotor_ok_until(rotor__lua_check_deadline(L, 2, so->ll->loop)));
+}
+
+/* [-0, +1, e] */
+static int scope_same(lua_State *L)
+{
+    return respond(L, check_scope(L), rotor_same());
+}
+
+static lua_machine *machine_of(const scope_object *so)
+{
+    return (lua_machine *)so->ll->scope->machine;
+}
+
+/* [-0, +1, e] spawn(type[, seed]) */
+static int scope_spawn(lua_State *L)
+{
+    scope_object *so = check_scope(L);
+    rotor__lua_class *class = rotor__lua_check(L, 2, &rotor__kind_type);
+    lua_machine *m = machine_of(so);
+    lua_settop(L, 3);
+    luaL_unref(L, LUA_REGISTRYINDEX, m->spawn.ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, m->spawn.class_ref);
+    m->spawn.ref = m->spawn.class_ref = m->spawn.box_ref = LUA_NOREF;
+    fill_seed(L, &m->spawn, so->ll, 2);
+    return respond(L, so, rotor_spawn(so->ll->scope, &class->type, &m->spawn));
+}
+
+static void set_value(lua_State *L, const scope_object *so)
+{
+    lua_machine *m = machine_of(so);
+    lua_settop(L, 2);
+    luaL_unref(L, LUA_REGISTRYINDEX, m->value_ref);
+    m->value_ref = LUA_NOREF;
+    m->value_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* [-0, +1, e] done([value]) */
+static int scope_done(lua_State *L)
+{
+    scope_object *so = check_scope(L);
+    set_value(L, so);
+    return respond(L, so, rotor_done());
+}
+
+/* [-0, +1, e] error(value) */
+static int scope_error(lua_State *L)
+{
+    scope_object *so = check_scope(L);
+    luaL_checkany(L, 2);
+    set_value(L, so);
+    return respond(L, so, rotor_error(ROTOR_ELUA));
+}
+
+/* [-0, +1, e] */
+static int scope_now(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)rotor_now(check_scope(L)->ll->scope) / 1000);
+    return 1;
+}
+
+/* [-0, +1, e] */
+static int scope_handle(lua_State *L)
+{
+    scope_object *so = check_scope(L);
+    rotor__lua_push_handle(L, so->ll, so->ll->scope->machine->self);
+    return 1;
+}
+
+/* [-0, +1, e] */
+static int scope_notifier(lua_State *L)
+{
+    scope_object *so = check_scope(L);
+    rotor__lua_push_notifier(L, so->ll, so->ll->scope->machine->self);
+    return 1;
+}
+
+/* [-0, +1, -] scope.context, scope.loop, or a method */
+static int scope_index(lua_State *L)
+{
+    scope_object *so = rotor__lua_check(L, 1, &rotor__kind_scope);
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL || lua_type(L, 2) != LUA_TSTRING)
+        return 1;
+    const char *name = lua_tostring(L, 2);
+    if (strcmp(name, "context") == 0)
+        lua_rawgeti(L, LUA_REGISTRYINDEX, so->ll->context);
+    else if (strcmp(name, "loop") == 0)
+        rotor__lua_push_loop(L, so->ll);
+    return 1;
+}
+
+static const luaL_Reg scope_methods[] = {{"ok", scope_ok},
+                                         {"same", scope_same},
+                                         {"spawn", scope_spawn},
+                                         {"done", scope_done},
+                                         {"error", scope_error},
+                                         {"now", scope_now},
+                                         {"handle", scope_handle},
+                                         {"notifier", scope_notifier},
+                                         {NULL, NULL}};
+
+static const luaL_Reg type_meta[] = {{"__gc", rotor__lua_class_gc}, {NULL, NULL}};
+
+void rotor__lua_open_machine(lua_State *L)
+{
+    rotor__lua_kind(L, &rotor__kind_type, NULL, type_meta);
+    rotor__lua_kind(L, &rotor__kind_scope, NULL, NULL);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &rotor__kind_scope);
+    luaL_newlib(L, scope_methods);
+    lua_pushcclosure(L, scope_index, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+    lua_pushcfunction(L, l_type);
+    lua_setfield(L, -2, "type");
+}

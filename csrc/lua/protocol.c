@@ -1,0 +1,197 @@
+/* Protocols written in Lua: from the stream's transitions to the table's. */
+#include "lua_stream.h"
+
+const rotor__kind rotor__kind_protocol = {"rotor.protocol"};
+
+enum { CREATE, BYTES_READ, BYTES_FLUSHED, TIMEOUT, WAKEUP, EXCEPTION, FATAL, DROP };
+static const char *const names[] = {"create", "bytes_read", "bytes_flushed", "timeout", "wakeup",
+                                    "exception", "fatal",   "drop",          NULL};
+
+typedef struct call {
+    rotor__lua_stream *s;
+    int which;
+    int ref;   /* CREATE: the seed */
+    size_t n;  /* BYTES_READ */
+    int error; /* EXCEPTION, FATAL */
+} call;
+
+/* [-0, +1, m] The stream's object, with its `self` in uservalue 1 and what the intent points to in 2. */
+static void push_object(lua_State *D, rotor__lua_stream *s)
+{
+    if (s->object_ref == LUA_NOREF) {
+        rotor__stream_object *object = rotor__lua_new(D, &rotor__kind_stream, sizeof *object, 2);
+        object->s = s;
+        rotor__lua_push_self(D, s->class);
+        lua_setiuservalue(D, -2, 1);
+        s->object_ref = luaL_ref(D, LUA_REGISTRYINDEX);
+    }
+    lua_rawgeti(D, LUA_REGISTRYINDEX, s->object_ref);
+}
+
+static int push_arguments(lua_State *D, const call *c)
+{
+    switch (c->which) {
+    case CREATE:
+        lua_rawgeti(D, LUA_REGISTRYINDEX, c->ref);
+        return 1;
+    case BYTES_READ:
+        lua_pushinteger(D, (lua_Integer)c->n);
+        return 1;
+    case EXCEPTION:
+    case FATAL:
+        lua_pushstring(D, rotor_err_name(c->error));
+        lua_pushstring(D, rotor_strerror(c->error));
+        return 2;
+    default:
+        return 0;
+    }
+}
+
+static int run(lua_State *D)
+{
+    const call *c = lua_touserdata(D, 1);
+    rotor__lua_stream *s = c->s;
+    rotor__lua_push_transition(D, s->class, c->which);
+    push_object(D, s);
+    lua_getiuservalue(D, -1, 1);
+    lua_insert(D, -2);
+    s->has_intent = false;
+    lua_call(D, 2 + push_arguments(D, c), 1);
+    if (c->which == FATAL || c->which == DROP)
+        return 0;
+    if (!s->has_intent || !rotor__lua_is_verdict(D, -1))
+        return luaL_error(D,
+                          "a transition returns an intent of its stream: expect_bytes, "
+                          "expect_delimiter, expect_flush, sleep, same, done, linger, abort or "
+                          "error; this one returned %s",
+                          lua_isnil(D, -1) ? "nothing" : luaL_tolstring(D, -1, NULL));
+    return 0;
+}
+
+static rotor_intent transition(call *c)
+{
+    rotor__lua_stream *s = c->s;
+    const char *name = s->class->protocol.name;
+    int error = rotor__lua_run(s->ll, run, c, name, names[c->which]);
+    if (error)
+        return rotor_intent_error(error);
+    if (s->error_ref != LUA_NOREF) { /* stream:error(value) */
+        lua_State *D = s->ll->vm->D;
+        lua_rawgeti(D, LUA_REGISTRYINDEX, s->error_ref);
+        rotor__lua_report(s->ll, name, names[c->which]);
+    }
+    return s->intent;
+}
+
+static void init(rotor__lua_stream *s)
+{
+    s->ll = rotor_loop_context(s->stream.machine.loop);
+    s->class = ROTOR__LUA_CLASS_OF(s->stream.protocol);
+    s->object_ref = s->error_ref = s->class_ref = LUA_NOREF;
+}
+
+static rotor_intent on_create(rotor_stream *base, rotor_scope *scope, void *data)
+{
+    rotor__lua_stream *s = (rotor__lua_stream *)base;
+    const rotor__lua_seed *seed = data;
+    lua_State *D = seed->ll->vm->D;
+    init(s);
+    /* The listener may go while this stream lives, so the stream keeps its class, too. */
+    lua_rawgeti(D, LUA_REGISTRYINDEX, seed->class_ref);
+    s->class_ref = luaL_ref(D, LUA_REGISTRYINDEX);
+    return transition(&(call){.s = s, .which = CREATE, .ref = seed->ref});
+}
+
+static rotor_intent on_bytes_read(rotor_stream *base, rotor_scope *scope, size_t n)
+{
+    return transition(&(call){.s = (rotor__lua_stream *)base, .which = BYTES_READ, .n = n});
+}
+
+static rotor_intent on_bytes_flushed(rotor_stream *base, rotor_scope *scope)
+{
+    return transition(&(call){.s = (rotor__lua_stream *)base, .which = BYTES_FLUSHED});
+}
+
+static rotor_intent on_timeout(rotor_stream *base, rotor_scope *scope)
+{
+    return transition(&(call){.s = (rotor__lua_stream *)base, .which = TIMEOUT});
+}
+
+static rotor_intent on_wakeup(rotor_stream *base, rotor_scope *scope)
+{
+    return transition(&(call){.s = (rotor__lua_stream *)base, .which = WAKEUP});
+}
+
+static rotor_intent on_exception(rotor_stream *base, rotor_scope *scope, int reason)
+{
+    return transition(
+        &(call){.s = (rotor__lua_stream *)base, .which = EXCEPTION, .error = reason});
+}
+
+static void release(rotor__lua_stream *s)
+{
+    lua_State *D = s->ll->vm->D;
+    if (s->object_ref != LUA_NOREF) { /* whoever still holds the object finds it closed */
+        lua_rawgeti(D, LUA_REGISTRYINDEX, s->object_ref);
+        ((rotor__stream_object *)lua_touserdata(D, -1))->s = NULL;
+        lua_pop(D, 1);
+    }
+    luaL_unref(D, LUA_REGISTRYINDEX, s->object_ref);
+    luaL_unref(D, LUA_REGISTRYINDEX, s->error_ref);
+    luaL_unref(D, LUA_REGISTRYINDEX, s->class_ref);
+}
+
+static void on_fatal(rotor_stream *base, rotor_scope *scope, int error)
+{
+    rotor__lua_stream *s = (rotor__lua_stream *)base;
+    bool created = s->class != NULL;
+    if (!created)
+        init(s); /* the connection was never made: fatal is all this stream hears */
+    call c = {.s = s, .which = FATAL, .error = error};
+    (void)rotor__lua_run(s->ll, run, &c, s->class->protocol.name, names[FATAL]);
+    if (!created)
+        release(s);
+}
+
+static void on_drop(rotor_stream *base)
+{
+    rotor__lua_stream *s = (rotor__lua_stream *)base;
+    if (rotor__lua_has(s->class, DROP)) {
+        call c = {.s = s, .which = DROP};
+        (void)rotor__lua_run(s->ll, run, &c, s->class->protocol.name, names[DROP]);
+    }
+    release(s);
+}
+
+/* [-0, +1, e] protocol(name, transitions[, options]) */
+static int l_protocol(lua_State *L)
+{
+    static const char *const known[] = {"high_water", "stall", "turns", NULL};
+    rotor_protocol p = {0};
+    rotor__lua_check_options(L, 3, known);
+    p.high_water = (size_t)rotor__lua_option(L, 3, "high_water", 1, 1 << 30);
+    p.stall_ms = rotor__lua_option_ms(L, 3, "stall");
+    p.turns = (uint32_t)rotor__lua_option(L, 3, "turns", 1, 1 << 20);
+    rotor__lua_class *class = rotor__lua_new_class(L, &rotor__kind_protocol, names);
+    p.name = lua_tostring(L, 1);
+    p.size = sizeof(rotor__lua_stream);
+    p.create = on_create;
+    p.drop = on_drop;
+    p.bytes_read = rotor__lua_has(class, BYTES_READ) ? on_bytes_read : NULL;
+    p.bytes_flushed = rotor__lua_has(class, BYTES_FLUSHED) ? on_bytes_flushed : NULL;
+    p.timeout = rotor__lua_has(class, TIMEOUT) ? on_timeout : NULL;
+    p.wakeup = rotor__lua_has(class, WAKEUP) ? on_wakeup : NULL;
+    p.exception = rotor__lua_has(class, EXCEPTION) ? on_exception : NULL;
+    p.fatal = rotor__lua_has(class, FATAL) ? on_fatal : NULL;
+    class->protocol = p;
+    return 1;
+}
+
+static const luaL_Reg protocol_meta[] = {{"__gc", rotor__lua_class_gc}, {NULL, NULL}};
+
+void rotor__lua_open_protocol(lua_State *L)
+{
+    rotor__lua_kind(L, &rotor__kind_protocol, NULL, protocol_meta);
+    lua_pushcfunction(L, l_protocol);
+    lua_setfield(L, -2, "protocol");
+}

@@ -1,0 +1,307 @@
+/* The stream object: what a protocol's transitions, and whoever else holds it, can do with a stream. */
+#include <string.h>
+
+#include "lua_stream.h"
+
+const rotor__kind rotor__kind_stream = {"rotor.stream"};
+
+static rotor__lua_stream *check_open(lua_State *L)
+{
+    rotor__stream_object *object = rotor__lua_check(L, 1, &rotor__kind_stream);
+    if (!object->s)
+        luaL_error(L, "the stream has ended");
+    return object->s;
+}
+
+/* -- bytes ------------------------------------------------------------------------------------- */
+
+/* [-0, +1 or 3, e] write(...) strings */
+static int stream_write(lua_State *L)
+{
+    rotor__stream_object *object = rotor__lua_check(L, 1, &rotor__kind_stream);
+    int last = lua_gettop(L);
+    for (int i = 2; i <= last; i++)
+        luaL_checkstring(L, i);
+    if (!object->s)
+        return rotor__lua_fail(L, ROTOR_ECLOSED);
+    for (int i = 2; i <= last; i++) {
+        size_t len;
+        const char *data = lua_tolstring(L, i, &len);
+        int error = rotor_stream_write(&object->s->stream, data, len);
+        if (error)
+            return rotor__lua_fail(L, error);
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* [-0, +0, v] The count at index 2 (absent: all), which must be in the input. */
+static size_t check_count(lua_State *L, const rotor_buf *input)
+{
+    size_t have = rotor_buf_len(input);
+    lua_Integer n = luaL_optinteger(L, 2, (lua_Integer)have);
+    if (n < 0 || (size_t)n > have) {
+        lua_pushfstring(L, "%I bytes asked for, the input holds %I", (LUAI_UACINT)n,
+                        (LUAI_UACINT)have);
+        luaL_argerror(L, 2, lua_tostring(L, -1));
+    }
+    return (size_t)n;
+}
+
+/* [-0, +1, e] take([n]): the first n bytes of the input, consumed */
+static int stream_take(lua_State *L)
+{
+    rotor_buf *input = rotor_stream_input(&check_open(L)->stream);
+    size_t n = check_count(L, input);
+    lua_pushlstring(L, rotor_buf_data(input), n);
+    rotor_buf_consume(input, n);
+    return 1;
+}
+
+/* [-0, +1, e] peek([n]) */
+static int stream_peek(lua_State *L)
+{
+    rotor_buf *input = rotor_stream_input(&check_open(L)->stream);
+    lua_pushlstring(L, rotor_buf_data(input), check_count(L, input));
+    return 1;
+}
+
+/* [-0, +0, e] consume(n) */
+static int stream_consume(lua_State *L)
+{
+    rotor_buf *input = rotor_stream_input(&check_open(L)->stream);
+    luaL_checkinteger(L, 2);
+    rotor_buf_consume(input, check_count(L, input));
+    return 0;
+}
+
+/* [-0, +1, e] #stream: bytes of input */
+static int stream_len(lua_State *L)
+{
+    rotor_buf *input = rotor_stream_input(&check_open(L)->stream);
+    lua_pushinteger(L, (lua_Integer)rotor_buf_len(input));
+    return 1;
+}
+
+/* [-0, +1, e] */
+static int stream_unsent(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)rotor_stream_unsent(&check_open(L)->stream));
+    return 1;
+}
+
+/* [-0, +0, e] */
+static int stream_shutdown(lua_State *L)
+{
+    rotor_stream_shutdown(&check_open(L)->stream);
+    return 0;
+}
+
+/* -- intents ----------------------------------------------------------------------------------- */
+
+static int intend(lua_State *L, rotor__lua_stream *s, rotor_intent intent)
+{
+    s->intent = intent;
+    s->has_intent = true;
+    rotor__lua_push_verdict(L);
+    return 1;
+}
+
+static uint64_t check_deadline(lua_State *L, int index, const rotor__lua_stream *s)
+{
+    return rotor__lua_check_deadline(L, index, s->stream.machine.loop);
+}
+
+static size_t check_size(lua_State *L, int index, size_t most)
+{
+    lua_Integer n = luaL_checkinteger(L, index);
+    if (n < 0 || (lua_Unsigned)n > most) {
+        lua_pushfstring(L, "0 to %I expected, got %I", (LUAI_UACINT)most, (LUAI_UACINT)n);
+        luaL_argerror(L, index, lua_tostring(L, -1));
+    }
+    return (size_t)n;
+}
+
+/* [-0, +1, e] expect_bytes(n[, seconds]) */
+static int stream_expect_bytes(lua_State *L)
+{
+    rotor__lua_stream *s = check_open(L);
+    rotor_intent intent = rotor_expect_bytes(check_size(L, 2, ROTOR_BUF_MAX));
+    return intend(L, s, rotor_intent_until(intent, check_deadline(L, 3, s)));
+}
+
+/* [-0, +1, e] expect_delimiter(delimiter, max[, offset[, seconds]]) */
+static int stream_expect_delimiter(lua_State *L)
+{
+    rotor__lua_stream *s = check_open(L);
+    size_t len;
+    const char *delimiter = luaL_checklstring(L, 2, &len);
+    luaL_argcheck(L, len > 0 && len <= UINT16_MAX, 2, "1 to 65535 bytes expected");
+    size_t max = check_size(L, 3, ROTOR_BUF_MAX);
+    size_t offset = lua_isnoneornil(L, 4) ? 0 : check_size(L, 4, max);
+    rotor_intent intent =
+        rotor_expect_delimiter_at(delimiter, (uint16_t)len, max, (uint32_t)offset);
+    intent.deadline = check_deadline(L, 5, s);
+    lua_pushvalue(L, 2); /* the bytes must stay while they are waited for */
+    lua_setiuservalue(L, 1, 2);
+    return intend(L, s, intent);
+}
+
+/* [-0, +1, e] expect_flush([n[, seconds]]) */
+static int stream_expect_flush(lua_State *L)
+{
+    rotor__lua_stream *s = check_open(L);
+    size_t n = lua_isnoneornil(L, 2) ? 0 : check_size(L, 2, ROTOR_BUF_MAX);
+    return intend(L, s, rotor_intent_until(rotor_expect_flush(n), check_deadline(L, 3, s)));
+}
+
+/* [-0, +1, e] sleep([seconds]) */
+static int stream_sleep(lua_State *L)
+{
+    rotor__lua_stream *s = check_open(L);
+    return intend(L, s, rotor_intent_until(rotor_intent_sleep(), check_deadline(L, 2, s)));
+}
+
+/* [-0, +1, e] */
+static int stream_same(lua_State *L)
+{
+    return intend(L, check_open(L), rotor_intent_same());
+}
+
+/* [-0, +1, e] done([seconds]) */
+static int stream_done(lua_State *L)
+{
+    rotor__lua_stream *s = check_open(L);
+    return intend(L, s, rotor_intent_until(rotor_intent_done(), check_deadline(L, 2, s)));
+}
+
+/* [-0, +1, e] linger(seconds) */
+static int stream_linger(lua_State *L)
+{
+    rotor__lua_stream *s = check_open(L);
+    luaL_checknumber(L, 2);
+    return intend(L, s, rotor_intent_linger(check_deadline(L, 2, s)));
+}
+
+/* [-0, +1, e] */
+static int stream_abort(lua_State *L)
+{
+    return intend(L, check_open(L), rotor_intent_abort());
+}
+
+/* [-0, +1, e] error(value) */
+static int stream_error(lua_State *L)
+{
+    rotor__lua_stream *s = check_open(L);
+    luaL_checkany(L, 2);
+    lua_settop(L, 2);
+    luaL_unref(L, LUA_REGISTRYINDEX, s->error_ref);
+    s->error_ref = LUA_NOREF;
+    s->error_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return intend(L, s, rotor_intent_error(ROTOR_ELUA));
+}
+
+/* -- looking ----------------------------------------------------------------------------------- */
+
+static int push_address(lua_State *L, int (*get)(const rotor_stream *, char *, size_t))
+{
+    rotor__lua_stream *s = check_open(L);
+    char text[sizeof(struct sockaddr_un) + 8];
+    int error = get(&s->stream, text, sizeof text);
+    if (error)
+        return rotor__lua_fail(L, error);
+    lua_pushstring(L, text);
+    return 1;
+}
+
+/* [-0, +1 or 3, e] */
+static int stream_peer(lua_State *L)
+{
+    return push_address(L, rotor_stream_peer);
+}
+
+/* [-0, +1 or 3, e] */
+static int stream_address(lua_State *L)
+{
+    return push_address(L, rotor_stream_local);
+}
+
+/* [-0, +1, e] */
+static int stream_now(lua_State *L)
+{
+    rotor_loop *loop = check_open(L)->stream.machine.loop;
+    lua_pushnumber(L, (lua_Number)rotor_loop_now(loop) / 1000);
+    return 1;
+}
+
+/* [-0, +1, e] */
+static int stream_handle(lua_State *L)
+{
+    rotor__lua_stream *s = check_open(L);
+    rotor__lua_push_handle(L, s->ll, s->stream.machine.self);
+    return 1;
+}
+
+/* [-0, +1, e] */
+static int stream_notifier(lua_State *L)
+{
+    rotor__lua_stream *s = check_open(L);
+    rotor__lua_push_notifier(L, s->ll, s->stream.machine.self);
+    return 1;
+}
+
+/* [-0, +1, e] */
+static int stream_loop(lua_State *L)
+{
+    rotor__lua_push_loop(L, check_open(L)->ll);
+    return 1;
+}
+
+/* [-0, +1, e] */
+static int stream_ended(lua_State *L)
+{
+    rotor__stream_object *object = rotor__lua_check(L, 1, &rotor__kind_stream);
+    lua_pushboolean(L, !object->s);
+    return 1;
+}
+
+/* [-0, +1, m] */
+static int stream_tostring(lua_State *L)
+{
+    rotor__stream_object *object = rotor__lua_check(L, 1, &rotor__kind_stream);
+    lua_pushfstring(L, "rotor.stream: %s",
+                    object->s ? object->s->class->protocol.name : "(ended)");
+    return 1;
+}
+
+static const luaL_Reg methods[] = {{"write", stream_write},
+                                   {"take", stream_take},
+                                   {"peek", stream_peek},
+                                   {"consume", stream_consume},
+                                   {"unsent", stream_unsent},
+                                   {"shutdown", stream_shutdown},
+                                   {"expect_bytes", stream_expect_bytes},
+                                   {"expect_delimiter", stream_expect_delimiter},
+                                   {"expect_flush", stream_expect_flush},
+                                   {"sleep", stream_sleep},
+                                   {"same", stream_same},
+                                   {"done", stream_done},
+                                   {"linger", stream_linger},
+                                   {"abort", stream_abort},
+                                   {"error", stream_error},
+                                   {"peer", stream_peer},
+                                   {"address", stream_address},
+                                   {"now", stream_now},
+                                   {"handle", stream_handle},
+                                   {"notifier", stream_notifier},
+                                   {"loop", stream_loop},
+                                   {"ended", stream_ended},
+                                   {NULL, NULL}};
+
+static const luaL_Reg meta[] = {
+    {"__len", stream_len}, {"__tostring", stream_tostring}, {NULL, NULL}};
+
+void rotor__lua_open_stream(lua_State *L)
+{
+    rotor__lua_kind(L, &rotor__kind_stream, methods, meta);
+}

@@ -1,0 +1,45 @@
+/* Usage: hello_http PORT | ADDR:PORT
+** An HTTP server that answers every request with "Hello, World!". */
+#include <signal.h>
+#include <stdio.h>
+
+#include <rotor.h>
+
+static rotor_response hello(rotor_http *h, rotor_scope *scope)
+{
+    static const rotor_text body = {"Hello, World!", 13};
+    int error = rotor_http_send(h, 200, body);
+    return error ? rotor_error(error) : rotor_done();
+}
+
+static const rotor_http_handler handler = {.name = "hello", .request_received = hello};
+
+static void stop(rotor_loop *loop, int signum, void *context)
+{
+    rotor_loop_stop(loop);
+}
+
+int main(int argc, char **argv)
+{
+    rotor_loop *loop;
+    rotor_handle listener;
+    char where[128];
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s PORT | ADDR:PORT\n", argv[0]);
+        return 2;
+    }
+    int error = rotor_loop_new(&loop, NULL);
+    if (!error)
+        error = rotor_http_serve(loop, argv[1], &handler, NULL, &listener);
+    if (error) {
+        fprintf(stderr, "%s: %s: %s\n", argv[0], argv[1], rotor_strerror(error));
+        return 1;
+    }
+    rotor_loop_on_signal(loop, SIGINT, stop, NULL);
+    rotor_loop_on_signal(loop, SIGTERM, stop, NULL);
+    rotor_listener_address(loop, listener, where, sizeof where);
+    printf("listening on http://%s/\n", where);
+    fflush(stdout);
+    rotor_loop_run(loop);
+    return rotor_loop_free(loop) ? 1 : 0;
+}

@@ -1,0 +1,9 @@
+--- HTTP: `http.serve(address, function(req, res) … end)`.
+local core = require "rotor.core"
+
+local http = {}
+
+--- Serve HTTP on `address`; returns the listener's handle, or nil, message, name.
+http.serve = core.serve
+
+return http
