@@ -1,0 +1,136 @@
+/* The client of the measurements that must repeat exactly. Each connection is tried for ten seconds.
+**
+**   client lockstep PORT COUNT   COUNT requests on one connection, each after the whole answer to
+**                                the last; prints the size of an answer
+**   client idle PORT COUNT       COUNT connections with one request on each; prints "ready" and
+**                                holds them until its input ends */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BODY "Hello, World!"
+
+static char request[128];
+static size_t request_size;
+
+static void fail(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("client: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    exit(1);
+}
+
+static int open_connection(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct timeval patience = {.tv_sec = 30};
+    struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+    for (int tries = 0; tries < 1000; tries++) {
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        if (fd < 0)
+            fail("socket: %s", strerror(errno));
+        if (!connect(fd, (struct sockaddr *)&address, sizeof address)) {
+            setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+            return fd;
+        }
+        close(fd);
+        nanosleep(&pause, NULL);
+    }
+    fail("nothing answers on port %d", port);
+    return -1;
+}
+
+/* Send one request and return the size of the answer, which must be the one expected. */
+static size_t ask(int fd)
+{
+    char answer[4096];
+    size_t size = 0;
+    if (send(fd, request, request_size, MSG_NOSIGNAL) != (ssize_t)request_size)
+        fail("send: %s", strerror(errno));
+    for (;;) {
+        ssize_t n = recv(fd, answer + size, sizeof answer - 1 - size, 0);
+        if (n <= 0)
+            fail("no whole answer: %s", n < 0 ? strerror(errno) : "closed");
+        size += (size_t)n;
+        answer[size] = 0;
+        const char *body = strstr(answer, "\r\n\r\n");
+        if (!body)
+            continue;
+        if (strncmp(answer, "HTTP/1.1 200 ", 13) ||
+            !strcasestr(answer, "\r\nContent-Length: 13\r\n"))
+            fail("not the answer expected:\n%s", answer);
+        body += 4;
+        if (size < (size_t)(body - answer) + strlen(BODY))
+            continue;
+        if (strcmp(body, BODY))
+            fail("not the body expected: %s", body);
+        return size;
+    }
+}
+
+/* Close and wait until the server has closed too, so that both ends have seen the end. */
+static void close_connection(int fd)
+{
+    char byte;
+    shutdown(fd, SHUT_WR);
+    if (recv(fd, &byte, 1, 0) != 0)
+        fail("more than the answers came, or no end");
+    close(fd);
+}
+
+static void lockstep(int port, int count)
+{
+    int fd = open_connection(port);
+    size_t size = 0;
+    while (count-- > 0)
+        size = ask(fd);
+    close_connection(fd);
+    printf("%zu\n", size);
+}
+
+static void idle(int port, int count)
+{
+    int *fds = malloc((size_t)count * sizeof *fds);
+    if (!fds)
+        fail("out of memory");
+    for (int i = 0; i < count; i++) {
+        fds[i] = open_connection(port);
+        ask(fds[i]);
+    }
+    puts("ready");
+    fflush(stdout);
+    while (getchar() != EOF)
+        ;
+    for (int i = 0; i < count; i++)
+        close_connection(fds[i]);
+    free(fds);
+}
+
+int main(int argc, char **argv)
+{
+    int port = argc > 2 ? atoi(argv[2]) : 0, count = argc > 3 ? atoi(argv[3]) : 0;
+    if (port <= 0 || count <= 0)
+        fail("usage: client lockstep|idle PORT COUNT");
+    request_size = (size_t)snprintf(request, sizeof request,
+                                    "GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", port);
+    if (!strcmp(argv[1], "lockstep"))
+        lockstep(port, count);
+    else if (!strcmp(argv[1], "idle"))
+        idle(port, count);
+    else
+        fail("no mode %s", argv[1]);
+    return 0;
+}
