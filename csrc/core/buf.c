@@ -104,17 +104,6 @@ int rotor__buf_extend(rotor_buf *b, const void *data, size_t n)
     return 0;
 }
 
-void rotor__buf_clear(rotor_buf *b)
-{
-    if (!rotor_buf_is_lent(b)) {
-        rotor_buf_fini(b);
-        return;
-    }
-    b->block->start = 0;
-    b->block->end = 0;
-    b->block->scan_len = 0;
-}
-
 void rotor_buf_truncate(rotor_buf *b, size_t len)
 {
     size_t held = rotor_buf_len(b);
@@ -228,23 +217,11 @@ void rotor_buf_fini(rotor_buf *b)
     b->block = NULL;
 }
 
-void rotor_buf_lend(rotor_buf *b, rotor_block *block)
+int rotor__buf_return(rotor_buf *b)
 {
-    assert(!b->block && !block->lent);
-    block->start = 0;
-    block->end = 0;
-    block->scan_len = 0;
-    block->lent = 1;
-    b->block = block;
-}
-
-int rotor_buf_return(rotor_buf *b)
-{
-    if (!rotor_buf_is_lent(b))
-        return 0;
     rotor_block *lent = b->block;
     size_t held = rotor_buf_len(b);
-    b->block = held > 0 ? block_with(held, rotor_buf_data(b), held) : NULL;
+    b->block = block_with(held, rotor_buf_data(b), held);
     lent->lent = 0;
-    return held > 0 && !b->block ? UV_ENOMEM : 0;
+    return b->block ? 0 : UV_ENOMEM;
 }

@@ -43,7 +43,20 @@ typedef struct rotor_buf {
 /* private: the cases that the functions of the same name below leave to them. */
 char *rotor__buf_reserve(rotor_buf *b, size_t n);
 int rotor__buf_extend(rotor_buf *b, const void *data, size_t n);
-void rotor__buf_clear(rotor_buf *b);
+int rotor__buf_return(rotor_buf *b);
+void rotor_buf_fini(rotor_buf *b);
+
+/* private: drop all bytes, but stay in a lent block. */
+static inline void rotor__buf_clear(rotor_buf *b)
+{
+    if (b->block && b->block->lent) {
+        b->block->start = 0;
+        b->block->end = 0;
+        b->block->scan_len = 0;
+    } else {
+        rotor_buf_fini(b);
+    }
+}
 
 /* The bytes held, not NUL-terminated; not to be looked at (and perhaps NULL) when empty. */
 static inline char *rotor_buf_data(const rotor_buf *b)
@@ -136,7 +149,15 @@ void rotor_buf_fini(rotor_buf *b);
 rotor_block *rotor_block_new(size_t capacity);
 
 /* Let the empty buf `b` work in `block`, which nobody else may be using. */
-void rotor_buf_lend(rotor_buf *b, rotor_block *block);
+static inline void rotor_buf_lend(rotor_buf *b, rotor_block *block)
+{
+    assert(!b->block && !block->lent);
+    block->start = 0;
+    block->end = 0;
+    block->scan_len = 0;
+    block->lent = 1;
+    b->block = block;
+}
 
 /* True while `b` works in a lent block. */
 static inline bool rotor_buf_is_lent(const rotor_buf *b)
@@ -147,6 +168,15 @@ static inline bool rotor_buf_is_lent(const rotor_buf *b)
 /* End a lending: bytes still held move to memory of the buf's own. 0, or UV_ENOMEM: then those
 ** bytes are gone and the buf is empty. The block is free for the next in both cases. Without
 ** effect on a buf that is not in a lent block. */
-int rotor_buf_return(rotor_buf *b);
+static inline int rotor_buf_return(rotor_buf *b)
+{
+    if (!rotor_buf_is_lent(b))
+        return 0;
+    if (rotor_buf_len(b) > 0)
+        return rotor__buf_return(b);
+    b->block->lent = 0;
+    b->block = NULL;
+    return 0;
+}
 
 #endif

@@ -1,0 +1,23 @@
+-- Usage: http_echo.lua PORT | ADDR:PORT
+-- An HTTP server that answers any method and path with 200 and the request's own body.
+local rotor = require "rotor"
+local http = require "rotor.http"
+
+local address = arg[1]
+if not address then
+  io.stderr:write("usage: http_echo.lua PORT | ADDR:PORT\n")
+  os.exit(2)
+end
+
+local server = assert(http.serve(address, function(req, res)
+  local content_type = req.headers["content-type"]
+  if content_type then res:header("Content-Type", content_type) end
+  res:send(200, req.body)
+end))
+
+for _, signal in ipairs { "INT", "TERM" } do
+  rotor.on_signal(signal, rotor.stop)
+end
+print("listening on http://" .. server:address() .. "/")
+io.stdout:flush()
+rotor.run()
