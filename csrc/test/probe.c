@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "support.h"
 #include "test.h"
 
 static _Thread_local char log_text[2048];
@@ -145,6 +146,38 @@ rotor_response probe_again(probe *p, rotor_scope *scope)
 {
     rotor_again(scope);
     return rotor_ok();
+}
+
+rotor_response probe_wake_self(probe *p, rotor_scope *scope)
+{
+    assert_int_equal(rotor_wake(scope->loop, p->machine.self), 0);
+    return rotor_ok();
+}
+
+rotor_response probe_spawn(probe *p, rotor_scope *scope)
+{
+    return rotor_spawn(scope, &probe_type, p->plan->context);
+}
+
+void probe_add(rotor_loop *loop, probe_plan *plan)
+{
+    assert_int_equal(rotor_add(loop, &probe_type, plan, NULL), 0);
+}
+
+void probe_turn(rotor_loop *loop)
+{
+    assert_int_equal(rotor_loop_turn(loop), 0);
+}
+
+void probe_turn_at(rotor_loop *loop, uint64_t ms)
+{
+    test_monotonic_ms = ms;
+    probe_turn(loop);
+}
+
+void probe_free(rotor_loop *loop)
+{
+    assert_int_equal(rotor_loop_free(loop), 0);
 }
 
 void probe_on_error(rotor_loop *loop, rotor_machine *m, int error)

@@ -59,11 +59,20 @@ void probe_reset(void);
 /* Append to the log. */
 void probe_note(const char *name, const char *what);
 
-/* What `on` may be: end, well or with UV_EIO; keep waiting for the same; call rotor_again(). */
+/* What `on` may be: end, well or with UV_EIO; keep waiting for the same; call rotor_again(); wake the
+** machine itself; spawn the plan that is the context. */
 rotor_response probe_done(probe *p, rotor_scope *scope);
 rotor_response probe_error(probe *p, rotor_scope *scope);
 rotor_response probe_same(probe *p, rotor_scope *scope);
 rotor_response probe_again(probe *p, rotor_scope *scope);
+rotor_response probe_wake_self(probe *p, rotor_scope *scope);
+rotor_response probe_spawn(probe *p, rotor_scope *scope);
+
+/* What must succeed: adding a probe, a turn (at a time of test_clock), freeing the loop. */
+void probe_add(rotor_loop *loop, probe_plan *plan);
+void probe_turn(rotor_loop *loop);
+void probe_turn_at(rotor_loop *loop, uint64_t ms);
+void probe_free(rotor_loop *loop);
 
 /* For rotor_config: notes "NAME.on_error", and keeps the error and the number of calls. */
 void probe_on_error(rotor_loop *loop, rotor_machine *m, int error);

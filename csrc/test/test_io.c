@@ -16,21 +16,6 @@ static rotor_loop *new_loop(void)
     return loop;
 }
 
-static void add(rotor_loop *loop, probe_plan *plan)
-{
-    assert_int_equal(rotor_add(loop, &probe_type, plan, NULL), 0);
-}
-
-static void turn(rotor_loop *loop)
-{
-    assert_int_equal(rotor_loop_turn(loop), 0);
-}
-
-static void end_loop(rotor_loop *loop)
-{
-    assert_int_equal(rotor_loop_free(loop), 0);
-}
-
 static void pair(int fds[2])
 {
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
@@ -94,9 +79,9 @@ static void ready_tells_which_and_what(void **state)
     w.events[2] = 0;
     probe_plan a = {.name = "a", .on = {watch, [READY] = read_byte}, .context = &w};
     a.on[READY] = NULL;
-    add(loop, &a);
+    probe_add(loop, &a);
     send_byte(w.pairs[2][1]); /* nobody waits for that */
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[READY], 1);
     assert_ptr_equal(a.io, &a.probe->io[1]);
     assert_int_equal(a.events, ROTOR_WRITABLE);
@@ -104,18 +89,18 @@ static void ready_tells_which_and_what(void **state)
     assert_int_equal(rotor_io_want(&a.probe->io[1], 0), 0);
     a.on[READY] = read_byte;
     send_byte(w.pairs[0][1]);
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[READY], 2);
     assert_ptr_equal(a.io, &a.probe->io[0]);
     assert_int_equal(a.events, ROTOR_READABLE);
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[READY], 2);
 
     assert_int_equal(rotor_io_want(&a.probe->io[2], ROTOR_READABLE | ROTOR_WRITABLE), 0);
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[READY], 3);
     assert_int_equal(a.events, ROTOR_READABLE | ROTOR_WRITABLE);
-    end_loop(loop);
+    probe_free(loop);
     close_peers(&w);
 }
 
@@ -124,20 +109,20 @@ static void it_is_told_again_until_dealt_with(void **state)
     rotor_loop *loop = new_loop();
     watched w = new_watched(1, ROTOR_READABLE);
     probe_plan a = {.name = "a", .on[CREATE] = watch, .context = &w};
-    add(loop, &a);
+    probe_add(loop, &a);
     close_peers(&w); /* the end of file is something to read */
-    turn(loop);
+    probe_turn(loop);
     int once = a.count[READY];
     assert_true(once > 0);
-    turn(loop);
+    probe_turn(loop);
     assert_true(a.count[READY] > once);
     assert_int_equal(rotor_io_want(&a.probe->io[0], ROTOR_READABLE), 0);
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(rotor_io_want(&a.probe->io[0], 0), 0);
     once = a.count[READY];
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[READY], once);
-    end_loop(loop);
+    probe_free(loop);
 }
 
 static rotor_response want_nothing(probe *p, rotor_scope *scope)
@@ -156,16 +141,16 @@ static void an_error_shows_as_what_was_waited_for(void **state)
     w.pairs[0][0] = fds[1];
     close(fds[0]);
     probe_plan a = {.name = "a", .on = {watch, [READY] = want_nothing}, .context = &w};
-    add(loop, &a);
-    turn(loop);
+    probe_add(loop, &a);
+    probe_turn(loop);
     assert_int_equal(a.count[READY], 1);
     assert_int_equal(a.events, ROTOR_WRITABLE);
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[READY], 1);
     assert_int_equal(rotor_io_want(a.io, ROTOR_WRITABLE), 0); /* it can be asked for again */
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[READY], 2);
-    end_loop(loop);
+    probe_free(loop);
 }
 
 static void a_deadline_or_wakeup_leaves_the_interest(void **state)
@@ -173,13 +158,13 @@ static void a_deadline_or_wakeup_leaves_the_interest(void **state)
     rotor_loop *loop = new_loop();
     watched w = new_watched(1, ROTOR_READABLE);
     probe_plan a = {.name = "a", .on = {watch, [READY] = read_byte}, .context = &w};
-    add(loop, &a);
+    probe_add(loop, &a);
     rotor_wake(loop, a.self);
-    turn(loop);
+    probe_turn(loop);
     send_byte(w.pairs[0][1]);
-    turn(loop);
+    probe_turn(loop);
     assert_string_equal(probe_log(), "a.create a.wakeup a.ready");
-    end_loop(loop);
+    probe_free(loop);
     close_peers(&w);
 }
 
@@ -200,22 +185,22 @@ static void close_in_its_own_ready(void **state)
     rotor_loop *loop = new_loop();
     watched w = new_watched(2, ROTOR_READABLE);
     probe_plan a = {.name = "a", .on = {watch, [READY] = close_own}, .context = &w};
-    add(loop, &a);
+    probe_add(loop, &a);
     send_byte(w.pairs[0][1]);
-    turn(loop);
-    turn(loop);
+    probe_turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[READY], 1);
     a.on[READY] = read_byte;
     send_byte(w.pairs[1][1]); /* the other one goes on */
-    turn(loop);
+    probe_turn(loop);
     assert_ptr_equal(a.io, &a.probe->io[1]);
     /* The struct is free for another descriptor, or the same, when libuv has let go of it. */
     rotor_io *io = &a.probe->io[0];
     assert_int_equal(rotor_io_open(io, &a.probe->machine, w.pairs[0][0]), 0);
     assert_int_equal(rotor_io_want(io, ROTOR_READABLE), 0);
-    turn(loop);
+    probe_turn(loop);
     assert_ptr_equal(a.io, io);
-    end_loop(loop);
+    probe_free(loop);
     close_peers(&w);
 }
 
@@ -231,13 +216,13 @@ static void close_another_that_is_ready_too(void **state)
     rotor_loop *loop = new_loop();
     watched w = new_watched(2, ROTOR_READABLE);
     probe_plan a = {.name = "a", .on = {watch, [READY] = close_both}, .context = &w};
-    add(loop, &a);
+    probe_add(loop, &a);
     send_byte(w.pairs[0][1]);
     send_byte(w.pairs[1][1]);
-    turn(loop);
-    turn(loop);
+    probe_turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[READY], 1);
-    end_loop(loop);
+    probe_free(loop);
     close_peers(&w);
 }
 
@@ -246,7 +231,7 @@ static void done_in_ready(void **state)
     rotor_loop *loop = new_loop();
     watched w = new_watched(3, ROTOR_READABLE);
     probe_plan a = {.name = "a", .on = {watch, [READY] = probe_done}, .context = &w};
-    add(loop, &a);
+    probe_add(loop, &a);
     for (int i = 0; i < 3; i++)
         send_byte(w.pairs[i][1]);
     assert_int_equal(rotor_loop_run(loop), 0);
@@ -255,7 +240,7 @@ static void done_in_ready(void **state)
         char byte;
         assert_true(read(w.pairs[i][1], &byte, 1) <= 0);
     }
-    end_loop(loop);
+    probe_free(loop);
     close_peers(&w);
 }
 
@@ -274,16 +259,11 @@ static void failed_create_with_open_ios(void **state)
     size_t before = test_alloc_live();
     assert_int_equal(rotor_add(loop, &probe_type, &a, NULL), UV_EIO);
     assert_string_equal(probe_log(), "a.create a.drop");
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[READY], 0);
     assert_int_equal(test_alloc_live(), before + 1); /* the table of slots; the machine is gone */
-    end_loop(loop);
+    probe_free(loop);
     close_peers(&w);
-}
-
-static rotor_response spawn_context(probe *p, rotor_scope *scope)
-{
-    return rotor_spawn(scope, &probe_type, p->plan->context);
 }
 
 static rotor_response see_the_ios(probe *p, rotor_scope *scope)
@@ -298,14 +278,14 @@ static void a_child_keeps_its_ios_until_its_parent_has_seen_it(void **state)
     watched w = new_watched(2, ROTOR_READABLE);
     probe_plan child = {.name = "child", .on = {watch, [READY] = probe_done}, .context = &w};
     probe_plan a = {
-        .name = "a", .on = {spawn_context, [CHILD_DONE] = see_the_ios}, .context = &child};
-    add(loop, &a);
+        .name = "a", .on = {probe_spawn, [CHILD_DONE] = see_the_ios}, .context = &child};
+    probe_add(loop, &a);
     send_byte(w.pairs[0][1]);
     send_byte(w.pairs[1][1]);
-    turn(loop);
+    probe_turn(loop);
     assert_string_equal(probe_log(), "a.create child.create a.spawned child.ready a.child_done "
                                      "child.drop");
-    end_loop(loop);
+    probe_free(loop);
     close_peers(&w);
 }
 
@@ -361,21 +341,21 @@ static void a_stale_event_reaches_nobody(void **state)
                                   .on = {watch_rival, [READY] = end_the_other},
                                   .dropped = take_its_descriptor,
                                   .context = &r};
-        add(loop, &r.plans[i]);
+        probe_add(loop, &r.plans[i]);
     }
     r.plans[2] = (probe_plan){.name = "c", .on[CREATE] = watch_reused, .context = &r};
     for (int i = 0; i < 2; i++)
         send_byte(r.watched[i].pairs[0][1]);
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(r.plans[0].count[READY] + r.plans[1].count[READY], 1);
     assert_int_equal(r.plans[0].count[DROP] + r.plans[1].count[DROP], 1);
     assert_int_equal(r.plans[2].count[CREATE], 1);
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(r.plans[2].count[READY], 0);
     send_byte(r.reused[1]);
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(r.plans[2].count[READY], 1);
-    end_loop(loop);
+    probe_free(loop);
     for (int i = 0; i < 2; i++)
         close_peers(&r.watched[i]);
     close(r.reused[1]);
@@ -399,11 +379,11 @@ static void what_cannot_be_watched(void **state)
     int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), none = -1;
     probe_plan a = {.name = "a", .on[CREATE] = open_badly, .context = &file};
     probe_plan b = {.name = "b", .on[CREATE] = open_badly, .context = &none};
-    add(loop, &a);
-    add(loop, &b);
+    probe_add(loop, &a);
+    probe_add(loop, &b);
     assert_int_equal(a.status, UV_EPERM);
     assert_int_equal(b.status, UV_EBADF);
-    end_loop(loop);
+    probe_free(loop);
     close(file);
 }
 
@@ -420,8 +400,8 @@ static void one_io_for_one_descriptor(void **state)
     rotor_loop *loop = new_loop();
     watched w = new_watched(1, ROTOR_READABLE);
     probe_plan a = {.name = "a", .on[CREATE] = open_twice, .context = &w};
-    add(loop, &a);
-    end_loop(loop);
+    probe_add(loop, &a);
+    probe_free(loop);
     close_peers(&w);
 }
 

@@ -21,32 +21,6 @@ static rotor_loop *new_loop(uv_loop_t *uv, bool virtual)
     return loop;
 }
 
-static void add(rotor_loop *loop, probe_plan *plan)
-{
-    assert_int_equal(rotor_add(loop, &probe_type, plan, NULL), 0);
-}
-
-static void turn(rotor_loop *loop)
-{
-    assert_int_equal(rotor_loop_turn(loop), 0);
-}
-
-static void end_loop(rotor_loop *loop)
-{
-    assert_int_equal(rotor_loop_free(loop), 0);
-}
-
-static rotor_response spawn_context(probe *p, rotor_scope *scope)
-{
-    return rotor_spawn(scope, &probe_type, p->plan->context);
-}
-
-static rotor_response wake_self(probe *p, rotor_scope *scope)
-{
-    assert_int_equal(rotor_wake(scope->loop, p->machine.self), 0);
-    return rotor_ok();
-}
-
 static rotor_response at_once(probe *p, rotor_scope *scope)
 {
     return rotor_ok_until(rotor_now(scope));
@@ -85,15 +59,15 @@ static void a_loop_tells_about_itself(void **state)
     assert_non_null(rotor_loop_uv(loop));
     assert_false(rotor_loop_busy(loop));
     assert_int_equal(rotor_loop_count(loop), 0);
-    add(loop, &a);
+    probe_add(loop, &a);
     assert_int_equal(rotor_loop_count(loop), 1);
     rotor_wake(loop, a.self);
     test_monotonic_ms = 1234;
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[WAKEUP], 1);
     assert_int_equal(rotor_loop_now(loop), 1234);
     assert_int_equal(rotor_loop_count(loop), 0);
-    end_loop(loop);
+    probe_free(loop);
 }
 
 static void a_loop_of_defaults(void **state)
@@ -104,8 +78,8 @@ static void a_loop_of_defaults(void **state)
     assert_true(rotor_loop_wall(loop) > UINT64_C(1600000000000));
     assert_int_equal(rotor_loop_now(loop), uv_now(rotor_loop_uv(loop)));
     assert_int_equal(rotor_loop_run(loop), 0);
-    turn(loop);
-    end_loop(loop);
+    probe_turn(loop);
+    probe_free(loop);
 }
 
 /* -- deadlines --------------------------------------------------------------------------------- */
@@ -125,19 +99,19 @@ static void deadlines_come_in_order(void **state)
                                 .on[CREATE] = until_context,
                                 .on[TIMEOUT] = probe_done,
                                 .context = &at[i]};
-        add(loop, &plans[i]);
+        probe_add(loop, &plans[i]);
     }
     probe_reset();
-    turn(loop); /* passed already when it was set, but that was in another event */
+    probe_turn(loop); /* passed already when it was set, but that was in another event */
     assert_string_equal(probe_log(), "a.timeout a.drop");
     test_monotonic_ms = 4999;
-    turn(loop);
+    probe_turn(loop);
     assert_string_equal(probe_log(), "a.timeout a.drop b.timeout b.drop b.timeout b.drop");
     probe_reset();
     test_monotonic_ms = 70000;
-    turn(loop);
+    probe_turn(loop);
     assert_string_equal(probe_log(), "c.timeout c.drop d.timeout d.drop");
-    end_loop(loop);
+    probe_free(loop);
 }
 
 static void a_deadline_moves_both_ways(void **state)
@@ -146,24 +120,24 @@ static void a_deadline_moves_both_ways(void **state)
     uint64_t at = 5000;
     probe_plan a = {
         .name = "a", .on[CREATE] = until_context, .on[WAKEUP] = until_context, .context = &at};
-    add(loop, &a);
+    probe_add(loop, &a);
     for (int i = 0; i < 1000; i++) { /* extended again and again, as a busy connection does */
         at += 10;
         test_monotonic_ms += 10;
         rotor_wake(loop, a.self);
-        turn(loop);
+        probe_turn(loop);
     }
     assert_int_equal(a.count[TIMEOUT], 0);
     at = test_monotonic_ms + 3;
     rotor_wake(loop, a.self);
-    turn(loop);
+    probe_turn(loop);
     test_monotonic_ms = at - 1;
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[TIMEOUT], 0);
     test_monotonic_ms = at;
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[TIMEOUT], 1);
-    end_loop(loop);
+    probe_free(loop);
 }
 
 static rotor_response soon(probe *p, rotor_scope *scope)
@@ -178,13 +152,13 @@ static void deadlines_wake_a_waiting_loop(void **state)
     probe_plan a = {.name = "a", .on[CREATE] = soon, .on[TIMEOUT] = soon};
     probe_plan b = {.name = "b", .on[CREATE] = at_once};
     type.timeout = NULL;
-    add(loop, &a);
+    probe_add(loop, &a);
     assert_int_equal(rotor_add(loop, &type, &b, NULL), 0);
     assert_int_equal(rotor_loop_run(loop), 0);
     assert_int_equal(a.count[TIMEOUT], 3);
     assert_int_equal(probe_errors, 1);
     assert_int_equal(probe_last_error, ROTOR_ETIMEDOUT);
-    end_loop(loop);
+    probe_free(loop);
 }
 
 /* -- fairness ---------------------------------------------------------------------------------- */
@@ -224,15 +198,15 @@ static void contend(contest *c)
     c->reader =
         (probe_plan){.name = "reader", .on[CREATE] = open_readable, .on[READY] = probe_done};
     c->a.context = c->b.context = c;
-    add(loop, &c->a);
-    add(loop, &c->b);
-    add(loop, &c->reader);
+    probe_add(loop, &c->a);
+    probe_add(loop, &c->b);
+    probe_add(loop, &c->reader);
     rotor_wake(loop, c->a.self);
     rotor_wake(loop, c->b.self);
     assert_int_equal(rotor_loop_run(loop), 0);
     assert_int_equal(c->reader.count[READY], 1);
     assert_in_range(c->rounds, 2, 5000);
-    end_loop(loop);
+    probe_free(loop);
 }
 
 static void endless_wakes_do_not_starve_io(void **state)
@@ -277,12 +251,12 @@ static void endless_adding_does_not_starve_io(void **state)
     rotor_loop *loop = new_loop(NULL, false);
     contest c = {
         .reader = {.name = "reader", .on[CREATE] = open_readable, .on[READY] = probe_done}};
-    add(loop, &c.reader);
+    probe_add(loop, &c.reader);
     assert_int_equal(rotor_add(loop, &lineage_type, &c, NULL), 0);
     assert_int_equal(rotor_loop_run(loop), 0);
     assert_int_equal(c.reader.count[READY], 1);
     assert_in_range(c.rounds, 2, 5000);
-    end_loop(loop);
+    probe_free(loop);
 }
 
 /* -- running and stopping ---------------------------------------------------------------------- */
@@ -297,7 +271,7 @@ static void stop_leaves_the_machines_as_they_are(void **state)
 {
     rotor_loop *loop = new_loop(NULL, false);
     probe_plan a = {.name = "a", .on[WAKEUP] = stop};
-    add(loop, &a);
+    probe_add(loop, &a);
     for (int i = 1; i <= 3; i++) {
         rotor_wake(loop, a.self);
         assert_int_equal(rotor_loop_run(loop), 0);
@@ -307,14 +281,14 @@ static void stop_leaves_the_machines_as_they_are(void **state)
     rotor_wake(loop, a.self);
     assert_int_equal(rotor_loop_run(loop), 0);
     assert_int_equal(a.count[DROP], 1);
-    end_loop(loop);
+    probe_free(loop);
 }
 
 static void stop_before_run_counts_once(void **state)
 {
     rotor_loop *loop = new_loop(NULL, false);
     probe_plan a = {.name = "a", .on[WAKEUP] = probe_done};
-    add(loop, &a);
+    probe_add(loop, &a);
     rotor_wake(loop, a.self);
     rotor_loop_stop(loop);
     assert_int_equal(rotor_loop_run(loop), 0);
@@ -322,7 +296,7 @@ static void stop_before_run_counts_once(void **state)
     assert_int_equal(rotor_loop_run(loop), 0);
     assert_int_equal(a.count[WAKEUP], 1);
     rotor_loop_stop(loop);
-    end_loop(loop); /* which a pending stop does not keep from closing its handles */
+    probe_free(loop); /* which a pending stop does not keep from closing its handles */
 }
 
 static rotor_response run_inside(probe *p, rotor_scope *scope)
@@ -344,15 +318,15 @@ static void no_loop_runs_inside_itself(void **state)
     rotor_loop *loop = new_loop(NULL, false);
     uv_timer_t timer = {.data = loop};
     probe_plan a = {.name = "a", .on[WAKEUP] = run_inside};
-    add(loop, &a);
+    probe_add(loop, &a);
     rotor_wake(loop, a.self);
     uv_timer_init(rotor_loop_uv(loop), &timer);
     uv_timer_start(&timer, on_user_timer, 0, 0);
-    turn(loop);
-    turn(loop);
+    probe_turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[WAKEUP], 1);
     assert_true(uv_is_closing((uv_handle_t *)&timer));
-    end_loop(loop);
+    probe_free(loop);
 }
 
 typedef struct brood {
@@ -374,8 +348,8 @@ static rotor_loop *new_bereaved_loop(brood *b)
     b->parent.context = b;
     for (int i = 0; i < 600; i++)
         b->children[i] = (probe_plan){.name = "child"};
-    add(loop, &b->parent);
-    turn(loop);
+    probe_add(loop, &b->parent);
+    probe_turn(loop);
     assert_int_equal(rotor_loop_count(loop), 601);
     for (int i = 0; i < 600; i++)
         rotor_end(loop, b->children[i].self, 0);
@@ -397,7 +371,7 @@ static void run_goes_on_until_all_is_dropped(void **state)
     rotor_loop *loop = new_bereaved_loop(&b);
     assert_int_equal(rotor_loop_run(loop), 0);
     assert_int_equal(dropped_children(&b), 600);
-    end_loop(loop);
+    probe_free(loop);
 }
 
 static void children_whose_end_is_still_to_be_told(void **state)
@@ -405,9 +379,9 @@ static void children_whose_end_is_still_to_be_told(void **state)
     static brood b;
     rotor_loop *loop = new_bereaved_loop(&b);
     while (rotor_loop_count(loop) > 0)
-        turn(loop);
+        probe_turn(loop);
     assert_in_range(dropped_children(&b), 0, 599);
-    end_loop(loop);
+    probe_free(loop);
     assert_int_equal(dropped_children(&b), 600);
 }
 
@@ -452,8 +426,8 @@ static void populate(rotor_loop *loop)
         {.name = "woken"},
         {.name = "to end"},
         {.name = "again and to end", .on = {probe_again, [READY] = probe_again}},
-        {.name = "parent", .on[CREATE] = spawn_context},
-        {.name = "refused", .on[WAKEUP] = spawn_context},
+        {.name = "parent", .on[CREATE] = probe_spawn},
+        {.name = "refused", .on[WAKEUP] = probe_spawn},
         {.name = "child"},
         {.name = "adder", .on[CREATE] = add_late},
     };
@@ -465,10 +439,10 @@ static void populate(rotor_loop *loop)
     for (int i = 0; i < LATE; i++)
         late[i] = (probe_plan){.name = "late", .on[CREATE] = open_readable};
     for (int i = 0; i < LATE; i += 2) /* these have a spawn yet to come, too */
-        late[i] = (probe_plan){.name = "late", .on[CREATE] = spawn_context, .context = never};
+        late[i] = (probe_plan){.name = "late", .on[CREATE] = probe_spawn, .context = never};
     for (int i = 0; i < STATES; i++)
         if (i != CHILD)
-            add(loop, &plans[i]);
+            probe_add(loop, &plans[i]);
     assert_int_equal(plans[CHILD].count[CREATE], 1);
     assert_int_equal(plans[REFUSED].status, ROTOR_ECAPACITY);
     rotor_wake(loop, plans[WOKEN].self);
@@ -506,7 +480,7 @@ static void an_owned_loop_ends_in_any_state(void **state)
     for (int i = 0; i < LATE; i++)
         created += late[i].count[CREATE];
     assert_in_range(created, 1, LATE - 1);
-    end_loop(loop);
+    probe_free(loop);
     check_population();
 }
 
@@ -517,7 +491,7 @@ static void an_adopted_loop_ends_in_any_state(void **state)
     rotor_loop *loop = new_full_loop(&uv);
     assert_ptr_equal(rotor_loop_uv(loop), &uv);
     populate(loop);
-    end_loop(loop);
+    probe_free(loop);
     check_population(); /* dropped at once */
     assert_true(test_alloc_live() > 0);
     assert_int_equal(uv_run(&uv, UV_RUN_DEFAULT), 0);
@@ -533,18 +507,18 @@ static void an_adopted_loop_is_run_by_its_owner(void **state)
     rotor_loop *other;
     assert_int_equal(rotor_loop_new(&other, &(rotor_config){.uv = &uv, .buffer = 64}), 0);
     probe_plan a = {.name = "a", .on[CREATE] = soon, .on[TIMEOUT] = soon};
-    probe_plan b = {.name = "b", .on[CREATE] = wake_self, .on[WAKEUP] = probe_done};
-    add(loop, &a);
-    add(other, &b);
+    probe_plan b = {.name = "b", .on[CREATE] = probe_wake_self, .on[WAKEUP] = probe_done};
+    probe_add(loop, &a);
+    probe_add(other, &b);
     assert_int_equal(uv_run(&uv, UV_RUN_DEFAULT), 0); /* which ends when the last machine does */
     assert_int_equal(a.count[TIMEOUT], 3);
     assert_int_equal(b.count[DROP], 1);
     probe_plan c = {.name = "c", .on[CREATE] = open_readable, .on[READY] = probe_done};
-    add(other, &c);
+    probe_add(other, &c);
     assert_int_equal(rotor_loop_run(other), 0); /* the same */
     assert_int_equal(c.count[DROP], 1);
-    end_loop(loop);
-    end_loop(other);
+    probe_free(loop);
+    probe_free(other);
     assert_int_equal(uv_run(&uv, UV_RUN_DEFAULT), 0);
     assert_int_equal(uv_loop_close(&uv), 0);
 }
@@ -568,9 +542,9 @@ static void drop_cannot_revive_an_ending_loop(void **state)
     probe_plan a = {.name = "a", .dropped = meddle}, b = {.name = "b", .dropped = meddle};
     a.context = &b;
     b.context = &a;
-    add(loop, &a);
-    add(loop, &b);
-    end_loop(loop);
+    probe_add(loop, &a);
+    probe_add(loop, &b);
+    probe_free(loop);
     assert_string_equal(probe_log(), "a.create b.create a.drop b.drop");
 }
 
@@ -588,7 +562,7 @@ static void *run_a_loop(void *result)
         return NULL;
     probe_plan child = {.name = "child", .on[CREATE] = tick, .on[TIMEOUT] = tick};
     probe_plan a = {.name = "a",
-                    .on = {spawn_context, [SPAWNED] = wait_long, [CHILD_DONE] = probe_done},
+                    .on = {probe_spawn, [SPAWNED] = wait_long, [CHILD_DONE] = probe_done},
                     .context = &child};
     if (rotor_add(loop, &probe_type, &a, NULL) || rotor_loop_run(loop) || rotor_loop_free(loop))
         return NULL;
@@ -632,14 +606,14 @@ static void signals_are_events(void **state)
     assert_int_equal(rotor_loop_on_signal(loop, SIGUSR1, count_signal, &first), 0);
     assert_int_equal(rotor_loop_run(loop), 0); /* it does not keep the loop running */
     probe_plan a = {.name = "a"};
-    add(loop, &a);
+    probe_add(loop, &a);
     raise(SIGUSR1);
     assert_int_equal(first, 0);
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(first, 1);
     assert_int_equal(rotor_loop_on_signal(loop, SIGUSR1, count_signal, &second), 0);
     raise(SIGUSR1);
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(first, 1);
     assert_int_equal(second, 1);
 
@@ -650,11 +624,11 @@ static void signals_are_events(void **state)
     assert_int_equal(rotor_loop_on_signal(loop, SIGUSR2, NULL, NULL), 0);
     assert_int_equal(rotor_loop_on_signal(loop, SIGUSR1, count_signal, &first), 0);
     raise(SIGUSR1);
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(first, 2);
     assert_int_equal(rotor_loop_on_signal(loop, SIGKILL, count_signal, &first), UV_EINVAL);
     raise(SIGUSR1); /* one on its way when the loop ends */
-    end_loop(loop);
+    probe_free(loop);
     assert_int_equal(first, 2);
     assert_false(is_handled(SIGUSR1));
 }
@@ -679,11 +653,11 @@ static void a_signal_may_stop_the_loop(void **state)
     probe_plan added = {.name = "added"};
     probe_plan a = {.name = "a", .on[WAKEUP] = raise_signal};
     assert_int_equal(rotor_loop_on_signal(loop, SIGUSR2, stop_on_signal, &added), 0);
-    add(loop, &a);
+    probe_add(loop, &a);
     rotor_wake(loop, a.self);
     assert_int_equal(rotor_loop_run(loop), 0);
     assert_string_equal(probe_log(), "a.create a.wakeup added.create");
-    end_loop(loop);
+    probe_free(loop);
 }
 
 /* -- failures ---------------------------------------------------------------------------------- */
@@ -700,7 +674,7 @@ static void setting_up(void)
     int count = 0;
     error = rotor_loop_on_signal(loop, SIGUSR1, count_signal, &count);
     assert_int_equal(error, test_alloc_failed() ? UV_ENOMEM : 0);
-    end_loop(loop);
+    probe_free(loop);
 }
 
 static void out_of_memory(void **state)

@@ -19,42 +19,27 @@ static rotor_loop *new_loop(uv_loop_t *uv)
     return loop;
 }
 
-static void add(rotor_loop *loop, probe_plan *plan)
-{
-    assert_int_equal(rotor_add(loop, &probe_type, plan, NULL), 0);
-}
-
-static void turn(rotor_loop *loop)
-{
-    assert_int_equal(rotor_loop_turn(loop), 0);
-}
-
-static void end_loop(rotor_loop *loop)
-{
-    assert_int_equal(rotor_loop_free(loop), 0);
-}
-
 /* -- in one thread ----------------------------------------------------------------------------- */
 
 static void many_wakeups_are_one(void **state)
 {
     rotor_loop *loop = new_loop(NULL);
     probe_plan a = {.name = "a"};
-    add(loop, &a);
+    probe_add(loop, &a);
     rotor_notifier *n = rotor_notifier_new(loop, a.self);
     for (int i = 0; i < 1000; i++)
         assert_int_equal(rotor_wakeup(n), 0);
     assert_int_equal(a.count[WAKEUP], 0); /* never at once */
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[WAKEUP], 1);
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[WAKEUP], 1);
     rotor_wakeup(n);
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[WAKEUP], 2);
     rotor_notifier_release(n);
     rotor_notifier_release(NULL);
-    end_loop(loop);
+    probe_free(loop);
 }
 
 static rotor_response wake_context(probe *p, rotor_scope *scope)
@@ -67,60 +52,60 @@ static void a_wakeup_during_wakeup_is_another(void **state)
 {
     rotor_loop *loop = new_loop(NULL);
     probe_plan a = {.name = "a", .on[WAKEUP] = wake_context};
-    add(loop, &a);
+    probe_add(loop, &a);
     rotor_notifier *n = rotor_notifier_new(loop, a.self);
     a.context = n;
     rotor_wakeup(n);
     assert_int_equal(rotor_loop_run(loop), 0);
     assert_int_equal(a.count[WAKEUP], 3);
     rotor_notifier_release(n);
-    end_loop(loop);
+    probe_free(loop);
 }
 
 static void each_reference_is_released_on_its_own(void **state)
 {
     rotor_loop *loop = new_loop(NULL);
     probe_plan a = {.name = "a"};
-    add(loop, &a);
+    probe_add(loop, &a);
     rotor_notifier *n = rotor_notifier_new(loop, a.self);
     rotor_notifier *copy = rotor_notifier_copy(n);
     rotor_notifier_release(n);
     assert_int_equal(rotor_wakeup(copy), 0);
     rotor_notifier_release(copy); /* the wakeup is on its way all the same */
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[WAKEUP], 1);
-    end_loop(loop);
+    probe_free(loop);
 }
 
 static void never_the_wrong_machine(void **state)
 {
     rotor_loop *loop = new_loop(NULL);
     probe_plan a = {.name = "a"}, b = {.name = "b"};
-    add(loop, &a);
+    probe_add(loop, &a);
     rotor_notifier *n = rotor_notifier_new(loop, a.self);
     rotor_notifier *none = rotor_notifier_new(loop, ROTOR_NO_HANDLE);
     rotor_end(loop, a.self, 0);
     rotor_wakeup(n); /* it ends before that arrives */
-    turn(loop);
-    add(loop, &b);
+    probe_turn(loop);
+    probe_add(loop, &b);
     assert_int_equal(b.self.slot, a.self.slot);
     assert_int_equal(rotor_wakeup(n), 0);
     assert_int_equal(rotor_wakeup(none), 0);
-    turn(loop);
+    probe_turn(loop);
     assert_string_equal(probe_log(), "a.create a.drop b.create");
     rotor_notifier_release(n);
     rotor_notifier_release(none);
-    end_loop(loop);
+    probe_free(loop);
 }
 
 static void a_notifier_outlives_its_loop(void **state)
 {
     rotor_loop *loop = new_loop(NULL);
     probe_plan a = {.name = "a"};
-    add(loop, &a);
+    probe_add(loop, &a);
     rotor_notifier *n = rotor_notifier_new(loop, a.self);
     assert_int_equal(rotor_wakeup(n), 0); /* on its way when the loop ends */
-    end_loop(loop);
+    probe_free(loop);
     assert_int_equal(rotor_wakeup(n), ROTOR_ECLOSED);
     assert_int_equal(rotor_wakeup(n), ROTOR_ECLOSED);
     assert_int_equal(a.count[WAKEUP], 0);
@@ -136,10 +121,10 @@ static void a_wakeup_from_drop(void **state)
 {
     rotor_loop *loop = new_loop(NULL);
     probe_plan a = {.name = "a", .dropped = wake_from_drop};
-    add(loop, &a);
+    probe_add(loop, &a);
     rotor_notifier *n = rotor_notifier_new(loop, a.self);
     a.context = n;
-    end_loop(loop);
+    probe_free(loop);
     assert_int_equal(a.status, 0);
     assert_int_equal(rotor_wakeup(n), ROTOR_ECLOSED);
     rotor_notifier_release(n);
@@ -175,7 +160,7 @@ static void no_wakeup_is_lost(void **state)
     rotor_loop *loop = new_loop(NULL);
     storm s = {.left = THREADS};
     probe_plan a = {.name = "a", .on[WAKEUP] = until_all_are_through, .context = &s};
-    add(loop, &a);
+    probe_add(loop, &a);
     s.notifier = rotor_notifier_new(loop, a.self);
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, wake_many_times, &s), 0);
@@ -184,7 +169,7 @@ static void no_wakeup_is_lost(void **state)
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     rotor_notifier_release(s.notifier);
-    end_loop(loop);
+    probe_free(loop);
 }
 
 /* A thread and its machine take turns with `value`; nothing but the notifier orders the thread's
@@ -226,7 +211,7 @@ static void a_wakeup_sees_what_was_written_before(void **state)
     exchange exchanges[THREADS] = {0};
     for (int i = 0; i < THREADS; i++) {
         plans[i] = (probe_plan){.name = "x", .on[WAKEUP] = read_value, .context = &exchanges[i]};
-        add(loop, &plans[i]);
+        probe_add(loop, &plans[i]);
         sem_init(&exchanges[i].answered, 0, 0);
         exchanges[i].notifier = rotor_notifier_new(loop, plans[i].self);
     }
@@ -239,7 +224,7 @@ static void a_wakeup_sees_what_was_written_before(void **state)
         assert_int_equal(exchanges[i].sum, ROUNDS * (ROUNDS + 1) / 2);
         sem_destroy(&exchanges[i].answered);
     }
-    end_loop(loop);
+    probe_free(loop);
 }
 
 static void *wake_until_closed(void *context)
@@ -259,7 +244,7 @@ static void wake_while_it_ends(uv_loop_t *uv)
     rotor_loop *loop = new_loop(uv);
     storm s = {.left = 0};
     probe_plan a = {.name = "a"};
-    add(loop, &a);
+    probe_add(loop, &a);
     s.notifier = rotor_notifier_new(loop, a.self);
     for (int i = 0; i < THREADS; i++) {
         rotor_notifier_copy(s.notifier);
@@ -267,8 +252,8 @@ static void wake_while_it_ends(uv_loop_t *uv)
     }
     rotor_notifier_release(s.notifier);
     while (a.count[WAKEUP] == 0)
-        turn(loop);
-    end_loop(loop);
+        probe_turn(loop);
+    probe_free(loop);
     if (uv)
         assert_int_equal(uv_run(uv, UV_RUN_DEFAULT), 0);
     for (int i = 0; i < THREADS; i++)
@@ -317,25 +302,25 @@ static void a_reused_slot_hears_nothing_of_its_past(void **state)
     uint32_t slot = UINT32_MAX;
     for (int i = 0; i < ROUNDS; i++) {
         probe_plan a = {.name = "a"}, b = {.name = "b"};
-        add(loop, &a);
+        probe_add(loop, &a);
         rotor_notifier_release(atomic_exchange(&r.notifier, rotor_notifier_new(loop, a.self)));
-        turn(loop);
+        probe_turn(loop);
         rotor_end(loop, a.self, 0);
-        turn(loop);
+        probe_turn(loop);
         assert_int_equal(a.count[DROP], 1);
-        add(loop, &b); /* nobody has a notifier for it */
+        probe_add(loop, &b); /* nobody has a notifier for it */
         assert_true(slot == UINT32_MAX || slot == b.self.slot);
         slot = b.self.slot;
-        turn(loop);
+        probe_turn(loop);
         assert_int_equal(b.count[WAKEUP], 0);
         rotor_end(loop, b.self, 0);
-        turn(loop);
+        probe_turn(loop);
     }
     atomic_store(&r.over, true);
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     rotor_notifier_release(atomic_load(&r.notifier));
-    end_loop(loop);
+    probe_free(loop);
 }
 
 /* -- out of memory ----------------------------------------------------------------------------- */
@@ -353,10 +338,10 @@ static void notify(void)
         assert_true(!error && n);
     if (n)
         assert_int_equal(rotor_wakeup(n), 0); /* which allocates nothing */
-    turn(loop);
+    probe_turn(loop);
     assert_int_equal(a.count[WAKEUP], n && !error);
     rotor_notifier_release(n);
-    end_loop(loop);
+    probe_free(loop);
 }
 
 static void out_of_memory(void **state)
