@@ -67,8 +67,9 @@ static void on_idle(uv_idle_t *idle)
 
 void rotor__loop_turn_soon(rotor_loop *loop)
 {
-    if (!uv_is_active((uv_handle_t *)&loop->idle))
+    if (!loop->turning)
         uv_idle_start(&loop->idle, on_idle);
+    loop->turning = true;
 }
 
 void rotor__loop_leave(rotor_loop *loop)
@@ -78,10 +79,12 @@ void rotor__loop_leave(rotor_loop *loop)
     bool queued = loop->queue.first || loop->later.first || loop->letters;
     bool more = queued && rotor__machines_run(loop, RUNS_PER_EVENT);
     loop->busy = false;
-    if (more)
+    if (more) {
         rotor__loop_turn_soon(loop);
-    else if (uv_is_active((uv_handle_t *)&loop->idle))
+    } else if (loop->turning) {
+        loop->turning = false;
         uv_idle_stop(&loop->idle);
+    }
 }
 
 static void deliver(rotor_loop *loop)

@@ -160,7 +160,7 @@ void rotor__machine_wait_slot(rotor_machine *m)
 
 /* -- creating and settling --------------------------------------------------------------------- */
 
-static void settle(rotor_machine *m, rotor_scope *scope, rotor_response r);
+static inline void settle(rotor_machine *m, rotor_scope *scope, rotor_response r);
 
 static int allocate(rotor_loop *loop, const rotor_type *type, void *seed, rotor_handle parent,
                     rotor_machine **result)
@@ -242,7 +242,7 @@ static rotor_response spawn(rotor_machine *m, rotor_scope *scope)
     return m->type->spawned ? m->type->spawned(m, scope, handle) : rotor_ok();
 }
 
-static void set_deadline(rotor_machine *m, uint64_t at)
+static inline void set_deadline(rotor_machine *m, uint64_t at)
 {
     rotor_loop *loop = m->loop;
     if (loop->expiring && at <= loop->now)
@@ -251,7 +251,7 @@ static void set_deadline(rotor_machine *m, uint64_t at)
         rotor__loop_arm(loop, at);
 }
 
-static void settle(rotor_machine *m, rotor_scope *scope, rotor_response r)
+static void settle_rest(rotor_machine *m, rotor_scope *scope, rotor_response r)
 {
     while (r.kind == ROTOR_SPAWN) {
         set_deadline(m, ROTOR_NEVER);
@@ -271,6 +271,15 @@ static void settle(rotor_machine *m, rotor_scope *scope, rotor_response r)
     case ROTOR_SPAWN:
         break;
     }
+}
+
+/* Do what a transition has answered; nearly always that is to wait. */
+static inline void settle(rotor_machine *m, rotor_scope *scope, rotor_response r)
+{
+    if (r.kind == ROTOR_OK)
+        set_deadline(m, r.deadline);
+    else
+        settle_rest(m, scope, r);
 }
 
 /* -- running ----------------------------------------------------------------------------------- */

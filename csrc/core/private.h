@@ -81,6 +81,7 @@ struct rotor_loop {
     uv_loop_t *uv;
     uint64_t now;
     bool busy;     /* in an event: transitions may be running */
+    bool turning;  /* `idle` is active: there is work for the next turn */
     bool expiring; /* in the event of the timer: a deadline set now is due in a later one */
     bool running;  /* inside rotor_loop_run or _turn */
     bool stopping;
