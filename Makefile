@@ -22,6 +22,9 @@ COMPILER_tsan = gcc
 COMPILER_fuzz = clang
 COMPILER = $(or $(COMPILER_$(VARIANT)),$(CC))
 
+# Assertions are for the sanitized variants: they guard against bugs of the caller only.
+NDEBUG = $(if $(VARIANT),,-DNDEBUG)
+
 SANITIZE_asan = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1
 SANITIZE_tsan = -fsanitize=thread -fno-omit-frame-pointer -O1
 SANITIZE_fuzz = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
@@ -29,7 +32,7 @@ SANITIZE = $(SANITIZE_$(VARIANT))
 
 # Without semantic interposition gcc may inline across the functions of one file despite -fPIC.
 FLAGS = -std=c11 -D_GNU_SOURCE -O2 -g -fPIC -fno-semantic-interposition \
-        -Wall -Wextra -Wconversion -Wshadow -Wno-unused-parameter $(SANITIZE) -Icsrc $(UV_CFLAGS)
+        -Wall -Wextra -Wconversion -Wshadow -Wno-unused-parameter $(NDEBUG) $(SANITIZE) -Icsrc $(UV_CFLAGS)
 
 # Not `:=`, as on a bare machine pkg-config may come with what is installed on the way. Without
 # pkg-config, the usual places will do.

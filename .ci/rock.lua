@@ -1,4 +1,4 @@
--- Run by `make rock` with nothing on the paths but the installed rock: does it load, and echo a line?
+-- Run by `make rock` with nothing on the paths but the installed rock: does it load, does it echo?
 local rotor = require "rotor"
 
 for _, found in ipairs {
@@ -21,17 +21,19 @@ local answer
 local Client = rotor.protocol "Client" {
   create = function(_, stream)
     stream:write("hello\n")
-    return stream:expect_delimiter("\n", 4096, 10)
+    return stream:expect_delimiter("\n", 4096, 0, 10)
   end,
   bytes_read = function(_, stream, n)
     answer = stream:take(n)
-    rotor.stop()
     return stream:done()
+  end,
+  drop = function() -- also when the answer does not come in 10 s
+    rotor.stop()
   end,
 }
 
 local server = assert(rotor.listen("127.0.0.1:0", Echo))
 assert(rotor.connect(server:address(), Client))
 rotor.run()
-assert(answer == "hello", answer)
+assert(answer == "hello", "no echo came")
 print("rotor " .. rotor.version .. " from build/rock: echo works")

@@ -62,7 +62,7 @@ build = {
         "csrc/stream/plain.c",
         "csrc/stream/stream.c",
       },
-      defines = { "_GNU_SOURCE" },
+      defines = { "_GNU_SOURCE", "NDEBUG" },
       incdirs = { "csrc", "$(LIBUV_INCDIR)" },
       libdirs = { "$(LIBUV_LIBDIR)" },
       libraries = { "uv" },

@@ -1,6 +1,6 @@
-/* libFuzzer target for the chunked decoder: verdict, body and the bytes taken do not depend on how the
-** bytes are split, the body is never longer than they are, and what follows it is left alone. Build:
-** clang -fsanitize=fuzzer,address,undefined fuzz_chunked.c http/{chunked,parser,scan}.c */
+/* libFuzzer target for the chunked decoder: verdict, body and the bytes taken do not depend on how
+** the bytes are split, the body is never longer than they are, and what follows it is left alone.
+** Build: clang -fsanitize=fuzzer,address,undefined fuzz_chunked.c http/{chunked,parser,scan}.c */
 #include "../http/chunked.h"
 
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /* libFuzzer target for the request parser: the verdict and what is found do not depend on how the
-** bytes are split, everything found lies within them and obeys its own grammar, and the vectors agree
-** with the loop. Build: clang -fsanitize=fuzzer,address,undefined fuzz_request.c http/{parser,scan}.c */
+** bytes are split, everything found lies within them and obeys its own grammar, and the vectors
+** agree with the loop. Build: clang -fsanitize=fuzzer,address,undefined fuzz_request.c
+** http/{parser,scan}.c */
 #include "../http/parser.h"
 #include "../http/scan.h"
 

@@ -1,6 +1,6 @@
-/* The chunked decoder: a state for each place in the grammar, one byte at a time but for the chunks'
-** data, which moves in runs. Every verdict falls on the byte that shows it, so it cannot depend on how
-** the bytes were split. */
+/* The chunked decoder: a state for each place in the grammar, one byte at a time but for the
+** chunks' data, which moves in runs. Every verdict falls on the byte that shows it, so it cannot
+** depend on how the bytes were split. */
 #include "chunked.h"
 #include "scan.h"
 

@@ -20,12 +20,12 @@ typedef struct rotor_http_chunked {
 **
 ** Returns the number of bytes of `data` that belonged to the body (the last CRLF included: what
 ** follows them is the next message and has not been moved); ROTOR_MORE when all `len` bytes did and
-** the end is not among them; ROTOR_HTTP_ECHUNK; ROTOR_HTTP_ECHUNKSIZE; ROTOR_HTTP_EBODYSIZE (more than
-** limits->body decoded, known as soon as the chunk's size is); or what a malformed trailer line
-** deserves. Trailers are checked like header fields and dropped (RFC 9110 section 6.5.1).
+** the end is not among them; ROTOR_HTTP_ECHUNK; ROTOR_HTTP_ECHUNKSIZE; ROTOR_HTTP_EBODYSIZE (more
+** than limits->body decoded, known as soon as the chunk's size is); or what a malformed trailer
+** line deserves. Trailers are checked like header fields and dropped (RFC 9110 section 6.5.1).
 **
-** The verdict, and the bytes decoded before it, do not depend on how `data` was split between calls.
-** Once the body has ended, or was refused, further bytes get ROTOR_ESTATE. */
+** The verdict, and the bytes decoded before it, do not depend on how `data` was split between
+** calls. Once the body has ended, or was refused, further bytes get ROTOR_ESTATE. */
 ptrdiff_t rotor_http_chunked_decode(rotor_http_chunked *c, char *data, size_t len, size_t *body,
                                     const rotor_http_limits *limits);
 

@@ -206,6 +206,15 @@ static bool is_length_right(const rotor_http_response *r, int status, size_t n)
     return may_have_length(r, status) && r->length == n;
 }
 
+static int judge(const rotor_http_response *r, int status, size_t n)
+{
+    if (status < 200 || status > 599)
+        return UV_EINVAL;
+    if (n > 0 && !may_have_body(r, status))
+        return ROTOR_EBODY;
+    return r->has_length && !is_length_right(r, status, n) ? ROTOR_EBODY : 0;
+}
+
 /* More than the status line and all headers of our own can take. */
 enum { OWN_HEADERS = 256 };
 
@@ -213,16 +222,15 @@ int rotor_http_response_send(rotor_http_response *r, rotor_buf *out, int status,
 {
     if (r->sent)
         return ROTOR_ESTATE;
-    if (status < 200 || status > 599)
-        return UV_EINVAL;
-    if (body.len > 0 && !may_have_body(r, status))
-        return ROTOR_EBODY;
-    if (r->has_length && !is_length_right(r, status, body.len))
-        return ROTOR_EBODY;
+    if (status != 200 || r->has_length || r->to_connect) { /* else there is nothing to judge */
+        int error = judge(r, status, body.len);
+        if (error)
+            return error;
+    }
 
     size_t headers = rotor_buf_len(&r->headers);
     size_t payload = r->to_head ? 0 : body.len;
-    if (payload > ROTOR_BUF_MAX - headers - OWN_HEADERS)
+    if (payload > ROTOR_BUF_MAX) /* the sum must not wrap around */
         return UV_ENOMEM;
     char *start = rotor_buf_reserve(out, OWN_HEADERS + headers + payload);
     if (!start)

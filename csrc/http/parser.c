@@ -3,7 +3,8 @@
 ** A verdict must not depend on how the bytes were split. So what one line shows is judged when that
 ** line is complete, and what takes several lines (a second Host, Content-Length next to
 ** Transfer-Encoding …) only when the head is: a call that begins in the middle does not know what
-** was in the lines before. When such a call completes the head, it is read once more from the start.
+** was in the lines before. When such a call completes the head, it is read once more from the
+** start.
 **
 ** Bytes are judged left to right: of two faults in different lines the first is reported. */
 #include "parser.h"
@@ -50,8 +51,8 @@ static const char *skip_ip_literal(const char *p, const char *end)
     return inet_pton(AF_INET6, text, &address) == 1 ? close + 1 : p;
 }
 
-/* Whether [p, end) is uri-host [":" port] (RFC 9110 section 4.2.1) with a host that is not empty and
-** a port that can exist. */
+/* Whether [p, end) is uri-host [":" port] (RFC 9110 section 4.2.1) with a host that is not empty
+** and a port that can exist. */
 __attribute__((always_inline)) static inline bool is_authority(const char *p, const char *end,
                                                                const char *limit)
 {
@@ -69,7 +70,7 @@ __attribute__((always_inline)) static inline bool is_authority(const char *p, co
     if (*p == ':') {
         const char *port = ++p;
         p = rotor__skip(p, ROTOR__DIGIT);
-        if (p - port > 4 && (p - port > 5 || memcmp(port, "65535", 5) > 0))
+        if (p - port > 4 && (p - port > 5 || (*port >= '6' && memcmp(port, "65535", 5) > 0)))
             return false;
     }
     return p == end;
@@ -264,7 +265,8 @@ static inline int read_known(rotor_http_head *head, rotor_http_field field, cons
     case 4:
         if (!rotor__is_word(name, "host", 4))
             return 0;
-        /* Whether it may be empty depends on the target, which a call in the middle does not know. */
+        /* Whether it may be empty depends on the target, which a call in the middle does
+        ** not know. */
         if (p < end && !is_authority(p, end, limit))
             return ROTOR_HTTP_EHOST;
         if (head->host.len == 0)
@@ -322,7 +324,8 @@ static inline int read_field(rotor_http_head *head, size_t i, const char *data, 
     return read_known(head, field, line, p, end, limit, seen);
 }
 
-/* What can only be judged by the whole head: first what is ambiguous, then what is not supported. */
+/* What can only be judged by the whole head: first what is ambiguous, then what is
+** not supported. */
 static int judge_rest(rotor_http_head *head, int seen)
 {
     if (seen & SEEN_CODING) {

@@ -78,20 +78,24 @@ typedef struct rotor_http_progress {
 ** filled in and `progress` all zero; ROTOR_MORE; or one of ROTOR_HTTP_E… for what cannot become an
 ** acceptable request: a control character, or a limit passed, as soon as its byte is there; any
 ** other fault of one line as soon as that line is complete; what takes several lines to see (Host
-** missing or repeated, framing that contradicts itself) at the end of the head. `head` holds nothing
-** of use unless a number of bytes is returned.
+** missing or repeated, framing that contradicts itself) at the end of the head. `head` holds
+** nothing of use unless a number of bytes is returned.
 **
 ** The verdict does not depend on how the bytes were split between calls. Every byte is looked at a
 ** bounded number of times, however they arrive. Reads no byte at or behind data + len.
 **
 ** Where the RFCs leave a choice:
-** - a target may hold any visible ASCII but '#': clients send unescaped `| { } ^ " < > \ ` and brackets.
-**   A '%' in the path must have its two hex digits; behind the '?' it may stand alone;
-** - absolute form is http or https, without user information; its authority, like that of
-**   CONNECT, outdoes Host, which must be there and valid all the same;
+** - a target may hold any visible ASCII but '#': clients send unescaped `| { } ^ " < > \ ` and
+**   brackets. A '%' in the path must have its two hex digits; behind the '?' it may stand alone;
+** - absolute form is http or https, without user information; its authority, like that of CONNECT,
+**   outdoes Host, which must be there and valid all the same;
 ** - an empty Host is refused unless the target has an authority; so is a port above 65535;
 ** - HTTP/1.2 to 1.9 are read as 1.1; any other major version is refused (505);
-** - Content-Length may be repeated, or be a list, if all its numbers are equal. */
+** - Content-Length may be repeated, or be a list, if all its numbers are equal;
+** - a coding other than chunked is 501, as is a list of such that may end in chunked; a list that
+**   names chunked elsewhere or twice, a repeated Transfer-Encoding and an empty one are 400;
+** - of several faults of the whole head, what is ambiguous (400) goes before what is merely not
+**   supported (501, 417). */
 ptrdiff_t rotor_http_parse_request(rotor_http_head *head, const char *data, size_t len,
                                    const rotor_http_limits *limits, rotor_http_progress *progress);
 

@@ -28,7 +28,6 @@ enum {
 
 struct rotor_http {
     rotor_stream stream;
-    rotor_http_server *server;
     union {
         rotor_http_progress progress;
         rotor_http__exchange *exchange;
@@ -63,6 +62,12 @@ rotor_http__exchange *rotor_http__exchange_new(uint32_t fields);
 /* Move the connection's exchange out of the server's memory, if it is there. 0 or UV_ENOMEM: then the
 ** headers added so far may be gone. */
 int rotor_http__exchange_keep(rotor_http *h);
+
+/* The server whose protocol the connection runs. */
+static inline rotor_http_server *rotor_http__server(const rotor_http *h)
+{
+    return ROTOR__CONTAINER(h->stream.protocol, rotor_http_server, protocol);
+}
 
 /* The Date header's value for now. */
 void rotor_http__set_date(rotor_http_server *server, rotor_loop *loop);

@@ -16,7 +16,7 @@ rotor_http__exchange *rotor_http__exchange_new(uint32_t fields)
 int rotor_http__exchange_keep(rotor_http *h)
 {
     rotor_http__exchange *shared = h->exchange;
-    if (shared != h->server->shared)
+    if (shared != rotor_http__server(h)->shared)
         return 0;
     rotor_http__exchange *own = rotor_http__exchange_new(shared->head.nfields);
     if (!own || rotor_buf_return(&shared->response.headers)) {
@@ -107,7 +107,7 @@ rotor_stream *rotor_http_stream(rotor_http *h)
 
 void *rotor_http_context(const rotor_http *h)
 {
-    return h->server->context;
+    return rotor_http__server(h)->context;
 }
 
 void **rotor_http_data(rotor_http *h)
@@ -132,8 +132,8 @@ int rotor_http_add(rotor_http *h, rotor_text name, rotor_text value)
 {
     rotor_http__exchange *x = h->exchange;
     rotor_buf *headers = &x->response.headers;
-    if (!headers->block && x == h->server->shared)
-        rotor_buf_lend(headers, h->server->scratch);
+    if (!headers->block && x == rotor_http__server(h)->shared)
+        rotor_buf_lend(headers, rotor_http__server(h)->scratch);
     return rotor_http_response_add(&x->response, name, value);
 }
 
@@ -145,7 +145,7 @@ int rotor_http_send(rotor_http *h, int status, rotor_text body)
     rotor_buf *output = rotor_stream_output(&h->stream);
     if (!output)
         return ROTOR_ECLOSED;
-    response->date = rotor_http__date(h->server, h->stream.machine.loop);
+    response->date = rotor_http__date(rotor_http__server(h), h->stream.machine.loop);
     int error = rotor_http_response_send(response, output, status, body);
     if (!error && h->state == HTTP__WAITING) /* have the connection's machine go on */
         (void)rotor_wake(h->stream.machine.loop, h->stream.machine.self);

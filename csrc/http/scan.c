@@ -1,5 +1,5 @@
-/* Character classes, in a table that the compiler computes from the rules of the RFCs, and the public
-** functions that judge characters by them. */
+/* Character classes, in a table that the compiler computes from the rules of the RFCs, and the
+** public functions that judge characters by them. */
 #include "parser.h"
 #include "scan.h"
 

@@ -18,8 +18,8 @@
 #define ROTOR__MASK_BITS 4
 #endif
 
-/* Classes of characters. No control character but HTAB is in any of them, so that a run of one class
-** ends at the CR of its line at the latest. */
+/* Classes of characters. No control character but HTAB is in any of them, so that a run of one
+** class ends at the CR of its line at the latest. */
 enum {
     ROTOR__TOKEN = 1,   /* tchar (RFC 9110 section 5.6.2) */
     ROTOR__PATH = 2,    /* what a target may hold before its '?', but for '%' */
@@ -38,8 +38,9 @@ static inline bool rotor__is(char c, int class)
     return (rotor__classes[(uint8_t)c] & class) != 0;
 }
 
-/* Behind the run of one class that begins at `p`. Nothing says where the text ends: the callers' texts
-** are followed by a delimiter or by their line's CR, which is in none of the classes they ask for. */
+/* Behind the run of one class that begins at `p`. Nothing says where the text ends: the callers'
+** texts are followed by a delimiter or by their line's CR, which is in none of the classes they ask
+** for. */
 static inline const char *rotor__skip(const char *p, int class)
 {
     while (rotor__is(*p, class))
@@ -107,7 +108,8 @@ static inline rotor__vector rotor__load(const char *p)
     return v;
 }
 
-/* The mask of a comparison; rotor__first() is the index of the first byte in a mask that is not 0. */
+/* The mask of a comparison; rotor__first() is the index of the first byte in a mask that is
+** not 0. */
 static inline uint64_t rotor__mask(rotor__vector hit)
 {
 #if defined(__SSE2__)
@@ -136,9 +138,9 @@ static inline size_t rotor__plain_run(rotor__vector v)
     return mask ? rotor__first(mask) : 16;
 }
 
-/* The same as rotor__scan_scalar(). `start` <= `p` is where the bytes begin that may be read: the last
-** ones are looked at by a load that ends where they do and overlaps what was seen before; fewer than
-** 16 are left to the scalar twin. */
+/* The same as rotor__scan_scalar(). `start` <= `p` is where the bytes begin that may be read: the
+** last ones are looked at by a load that ends where they do and overlaps what was seen before;
+** fewer than 16 are left to the scalar twin. */
 static inline const char *rotor__scan(const char *start, const char *p, const char *end)
 {
     uint64_t mask;

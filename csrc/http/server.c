@@ -30,35 +30,40 @@ static bool has_exchange(const rotor_http *h)
     return h->state == HTTP__BODY || rotor_http__is_handled(h);
 }
 
+static bool is_method(const rotor_http *h, const char *name, size_t len)
+{
+    rotor_http_span method = h->exchange->head.method;
+    return method.len == len &&
+           memcmp(rotor_buf_data(&h->stream.input) + method.at, name, len) == 0;
+}
+
 static void begin_exchange(rotor_http *h, rotor_http__exchange *x)
 {
-    const char *method = rotor_buf_data(&h->stream.input) + x->head.method.at;
-    size_t len = x->head.method.len;
     h->state = HTTP__BODY;
     h->exchange = x;
     x->body_len = 0;
     x->data = NULL;
     x->response = (rotor_http_response){.keep_alive = x->head.keep_alive, .minor = x->head.minor};
-    if (len == 4 && memcmp(method, "HEAD", 4) == 0) {
+    if (is_method(h, "HEAD", 4)) {
         x->response.to_head = true;
-    } else if (len == 7 && memcmp(method, "CONNECT", 7) == 0) {
+    } else if (is_method(h, "CONNECT", 7)) {
         /* What follows may be meant for a tunnel, and is never to be taken for a request. */
         x->response.to_connect = true;
         x->response.keep_alive = false;
     }
 }
 
-static void end_exchange(rotor_http *h)
+static inline void end_exchange(rotor_http *h)
 {
     rotor_http__exchange *x = h->exchange;
     bool handled = rotor_http__is_handled(h);
     h->state = HTTP__CLOSING; /* request_over can send nothing more, nor find the request */
-    if (handled && h->server->handler->request_over)
-        h->server->handler->request_over(h);
+    if (handled && rotor_http__server(h)->handler->request_over)
+        rotor_http__server(h)->handler->request_over(h);
     h->serial++;
     if (x->response.headers.block)
         rotor_http_response_fini(&x->response);
-    if (x != h->server->shared)
+    if (x != rotor_http__server(h)->shared)
         rotor_free(x);
     h->progress = (rotor_http_progress){0};
 }
@@ -80,8 +85,12 @@ static bool is_to_head(const rotor_http *h)
         return h->exchange->response.to_head;
     const char *p = rotor_buf_data(&h->stream.input);
     size_t len = rotor_buf_len(&h->stream.input);
-    for (; len > 0 && (*p == '\r' || *p == '\n'); len--)
-        p++;
+    for (uint32_t i = 0; i < rotor_http__server(h)->limits.empty_lines; i++) {
+        if (len < 2 || memcmp(p, "\r\n", 2) != 0)
+            break;
+        p += 2;
+        len -= 2;
+    }
     return len >= 5 && memcmp(p, "HEAD ", 5) == 0;
 }
 
@@ -95,8 +104,8 @@ static rotor_intent refuse(rotor_http *h, rotor_scope *scope, int status, const 
     if (has_exchange(h))
         end_exchange(h);
     rotor_buf *output = rotor_stream_output(&h->stream);
-    r.date = rotor_http__date(h->server, scope->loop);
-    rotor_buf_lend(&r.headers, h->server->scratch);
+    r.date = rotor_http__date(rotor_http__server(h), scope->loop);
+    rotor_buf_lend(&r.headers, rotor_http__server(h)->scratch);
     int error = rotor_http_response_add(&r, (rotor_text){"Content-Type", 12},
                                         (rotor_text){"text/plain", 10});
     if (!error && output)
@@ -113,21 +122,27 @@ static rotor_intent refuse_error(rotor_http *h, rotor_scope *scope, int error)
 
 /* -- the handler ------------------------------------------------------------------------------- */
 
+static rotor_intent last_request(rotor_http *h)
+{
+    const rotor_http__exchange *x = h->exchange;
+    size_t have = rotor_buf_len(rotor_stream_input(&h->stream));
+    /* A client that has said that it sends no more, and kept to it, needs no care. */
+    bool harmless = !x->head.keep_alive && have == x->head_len + x->body_len;
+    end_exchange(h);
+    return harmless ? rotor_intent_done() : close_gently(h);
+}
+
 static rotor_intent next_request(rotor_http *h, rotor_scope *scope)
 {
-    rotor_http__exchange *x = h->exchange;
-    rotor_buf *input = rotor_stream_input(&h->stream);
+    const rotor_http__exchange *x = h->exchange;
     size_t size = x->head_len + x->body_len;
-    bool keep_alive = x->response.keep_alive, client_closes = !x->head.keep_alive;
+    if (!x->response.keep_alive)
+        return last_request(h);
     end_exchange(h);
-    rotor_buf_consume(input, size);
-    if (keep_alive) {
-        h->state = HTTP__HEAD;
-        return rotor_intent_until(rotor_expect_bytes(FIRST_BYTES),
-                                  in_ms(scope, h->server->idle_ms));
-    }
-    /* A client that has said that it sends no more, and kept to it, needs no care. */
-    return client_closes && rotor_buf_len(input) == 0 ? rotor_intent_done() : close_gently(h);
+    rotor_buf_consume(rotor_stream_input(&h->stream), size);
+    h->state = HTTP__HEAD;
+    return rotor_intent_until(rotor_expect_bytes(FIRST_BYTES),
+                              in_ms(scope, rotor_http__server(h)->idle_ms));
 }
 
 static void report(rotor_http *h, rotor_response r)
@@ -158,7 +173,7 @@ static rotor_intent settle(rotor_http *h, rotor_scope *scope, rotor_response r)
         deadline =
             h->stream.intent.kind == ROTOR_INTENT_SLEEP ? h->stream.intent.deadline : ROTOR_NEVER;
     if (deadline == ROTOR_NEVER)
-        deadline = in_ms(scope, h->server->handler_ms);
+        deadline = in_ms(scope, rotor_http__server(h)->handler_ms);
     return rotor_intent_until(rotor_intent_sleep(), deadline);
 }
 
@@ -171,7 +186,7 @@ static rotor_intent call(rotor_http *h, rotor_scope *scope,
 
 static rotor_intent handle(rotor_http *h, rotor_scope *scope)
 {
-    return call(h, scope, h->server->handler->request_received);
+    return call(h, scope, rotor_http__server(h)->handler->request_received);
 }
 
 /* -- bodies ------------------------------------------------------------------------------------ */
@@ -180,7 +195,7 @@ static rotor_intent await_body(rotor_http *h, rotor_scope *scope)
 {
     rotor_http__exchange *x = h->exchange;
     uint64_t now = rotor_now(scope);
-    if (x == h->server->shared) {
+    if (x == rotor_http__server(h)->shared) {
         if (rotor_http__exchange_keep(h))
             return refuse_error(h, scope, UV_ENOMEM);
         x = h->exchange;
@@ -188,9 +203,9 @@ static rotor_intent await_body(rotor_http *h, rotor_scope *scope)
     }
     size_t have = rotor_buf_len(rotor_stream_input(&h->stream));
     /* Progress alone is not enough: a byte every 29 seconds would hold the connection for ever. */
-    uint64_t latest = x->body_since + h->server->body_ms +
-                      (uint64_t)(have - x->head_len) * 1000 / h->server->body_rate;
-    uint64_t deadline = now + h->server->body_ms;
+    uint64_t latest = x->body_since + rotor_http__server(h)->body_ms +
+                      (uint64_t)(have - x->head_len) * 1000 / rotor_http__server(h)->body_rate;
+    uint64_t deadline = now + rotor_http__server(h)->body_ms;
     return rotor_intent_until(rotor_expect_bytes(have + 1), latest < deadline ? latest : deadline);
 }
 
@@ -200,9 +215,9 @@ static rotor_intent read_chunked(rotor_http *h, rotor_scope *scope)
     rotor_buf *input = rotor_stream_input(&h->stream);
     size_t before = x->head_len + x->body_len; /* the head, and what was decoded already */
     size_t body;
-    ptrdiff_t n =
-        rotor_http_chunked_decode(&x->chunked, rotor_buf_data(input) + before,
-                                  rotor_buf_len(input) - before, &body, &h->server->limits);
+    ptrdiff_t n = rotor_http_chunked_decode(&x->chunked, rotor_buf_data(input) + before,
+                                            rotor_buf_len(input) - before, &body,
+                                            &rotor_http__server(h)->limits);
     if (n < 0)
         return refuse_error(h, scope, (int)n);
     x->body_len += body;
@@ -229,7 +244,7 @@ static rotor_intent read_body(rotor_http *h, rotor_scope *scope)
 
 static rotor_intent read_head(rotor_http *h, rotor_scope *scope)
 {
-    rotor_http_server *server = h->server;
+    rotor_http_server *server = rotor_http__server(h);
     rotor_http__exchange *x = server->shared;
     rotor_buf *input = rotor_stream_input(&h->stream);
     size_t have = rotor_buf_len(input);
@@ -266,10 +281,10 @@ static rotor_intent read_head(rotor_http *h, rotor_scope *scope)
 static rotor_intent on_create(rotor_stream *s, rotor_scope *scope, void *seed)
 {
     rotor_http *h = (rotor_http *)s;
-    h->server = seed;
-    h->server->refs++;
+    rotor_http__server(h)->refs++;
     h->state = HTTP__HEAD;
-    return rotor_intent_until(rotor_expect_bytes(FIRST_BYTES), in_ms(scope, h->server->head_ms));
+    return rotor_intent_until(rotor_expect_bytes(FIRST_BYTES),
+                              in_ms(scope, rotor_http__server(h)->head_ms));
 }
 
 static rotor_intent on_bytes_read(rotor_stream *s, rotor_scope *scope, size_t n)
@@ -292,7 +307,7 @@ static bool is_reading(const rotor_http *h)
 static rotor_intent on_wakeup(rotor_stream *s, rotor_scope *scope)
 {
     rotor_http *h = (rotor_http *)s;
-    const rotor_http_handler *handler = h->server->handler;
+    const rotor_http_handler *handler = rotor_http__server(h)->handler;
     if (h->state != HTTP__WAITING)
         return rotor_intent_same();
     if (h->exchange->response.sent)
@@ -304,14 +319,14 @@ static rotor_intent on_wakeup(rotor_stream *s, rotor_scope *scope)
 static uint32_t patience(const rotor_http *h)
 {
     if (h->state == HTTP__BODY)
-        return h->server->body_ms;
-    return h->head_begun ? h->server->head_ms : h->server->idle_ms;
+        return rotor_http__server(h)->body_ms;
+    return h->head_begun ? rotor_http__server(h)->head_ms : rotor_http__server(h)->idle_ms;
 }
 
 static rotor_intent on_timeout(rotor_stream *s, rotor_scope *scope)
 {
     rotor_http *h = (rotor_http *)s;
-    const rotor_http_handler *handler = h->server->handler;
+    const rotor_http_handler *handler = rotor_http__server(h)->handler;
     if (h->state == HTTP__WAITING) {
         if (h->exchange->response.sent)
             return settle(h, scope, rotor_done());
@@ -343,7 +358,7 @@ static void on_drop(rotor_stream *s)
     rotor_http *h = (rotor_http *)s;
     if (has_exchange(h))
         end_exchange(h);
-    rotor_http_server_release(h->server);
+    rotor_http_server_release(rotor_http__server(h));
 }
 
 /* -- the server -------------------------------------------------------------------------------- */

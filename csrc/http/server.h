@@ -3,7 +3,10 @@
 ** Requests of one connection are handled one at a time and answered in order; what is answered in one
 ** dispatch leaves in one write. A handler answers at once, or says that it waits and answers after a
 ** wakeup or from any other transition of the loop. A bad message is answered with its status after
-** all requests before it, and nothing behind it is looked at.
+** all requests before it, and nothing behind it is looked at: the connection is half-closed, drained
+** for two seconds at most, and closed. So it is behind a CONNECT, too, which is the handler's to refuse.
+**
+** That a client has left while the handler waits is noticed when it is answered.
 **
 ** What a server allows, and what it answers when that is passed (rotor_http_config):
 **
@@ -28,9 +31,11 @@ typedef struct rotor_http rotor_http;
 ** - rotor_done() when the request has been answered (if it has not: 500 is, and the connection closed);
 ** - rotor_ok() or rotor_ok_until() to wait for wakeup and timeout with the request still open; without a
 **   deadline, for handler_ms;
-** - rotor_error(code): 500 is answered, the connection closed, and `code` goes to on_error.
+** - rotor_error(code): 500 is answered, unless the request has been; the connection is closed, and
+**   `code` goes to on_error. (So with rotor_spawn(), which is not for handlers.)
 ** They obey the rules of machines (core/machine.h). To wake one: rotor_wake() on
-** rotor_http_stream(h)->machine.self, or a notifier for it. */
+** rotor_http_stream(h)->machine.self, or a notifier for it. From `wakeup`, rotor_same() keeps the
+** deadline; elsewhere it is rotor_ok(). */
 typedef struct rotor_http_handler {
     const char *name; /* for messages */
 
@@ -43,7 +48,8 @@ typedef struct rotor_http_handler {
     /* The deadline has passed with the request still open. NULL: 503 is answered. */
     rotor_response (*timeout)(rotor_http *h, rotor_scope *scope);
 
-    /* The request is over, whatever became of it. Exactly once for each request_received. NULL: none. */
+    /* The request is over, whatever became of it. Exactly once for each request_received. It can
+    ** still be looked at (all its texts are empty if memory ran out), but not be answered. NULL: none. */
     void (*request_over)(rotor_http *h);
 } rotor_http_handler;
 
@@ -56,8 +62,8 @@ typedef struct rotor_http_config {
     uint32_t idle_ms;    /* for the next request on a kept connection */
     uint32_t stall_ms;   /* for a client that takes no output */
     void *context;       /* the user's, see rotor_http_context() */
-    void (*closed)(
-        void *context); /* NULL, or called when the listener and all connections are gone */
+    /* NULL, or called with `context` when the listener and all connections are gone. */
+    void (*closed)(void *context);
     rotor_listen_options listen; /* seed and closed are not looked at */
 } rotor_http_config;
 
@@ -76,15 +82,16 @@ rotor_http_server *rotor_http_server_new(const rotor_http_handler *handler,
 void rotor_http_server_release(rotor_http_server *server);
 const rotor_protocol *rotor_http_protocol(const rotor_http_server *server);
 
-/* -- The request. Valid from request_received to request_over; data points into the input. -------- */
+/* -- The request. ------------------------------------------------------------------------------
+** These may be called from request_received to request_over. The texts point into the input, which
+** moves: each is valid until the present transition returns. */
 
 rotor_text rotor_http_method(const rotor_http *h);
 rotor_text rotor_http_target(const rotor_http *h); /* as sent */
 rotor_text rotor_http_path(const rotor_http *h);   /* still percent-encoded; at least "/" */
-rotor_text
-rotor_http_query(const rotor_http *h); /* behind the first '?'; data NULL: there was none */
-rotor_text rotor_http_body(const rotor_http *h); /* decoded of chunks; len 0: none */
-int rotor_http_minor(const rotor_http *h);       /* HTTP/1.minor: 0 or 1 */
+rotor_text rotor_http_query(const rotor_http *h);  /* behind the first '?'; data NULL: none */
+rotor_text rotor_http_body(const rotor_http *h);   /* decoded of chunks; len 0: none */
+int rotor_http_minor(const rotor_http *h);         /* HTTP/1.minor: 0 or 1 */
 
 /* The value of the first field named `name` (any case; `len` bytes); data NULL when there is none. */
 rotor_text rotor_http_header(const rotor_http *h, const char *name, size_t len);
@@ -118,7 +125,8 @@ rotor_http *rotor_http_find(rotor_loop *loop, rotor_http_ref ref);
 int rotor_http_add(rotor_http *h, rotor_text name, rotor_text value);
 
 /* Answer with `status` and `body`, which is copied. 0 or an error: see rotor_http_response_send();
-** then the request is still to be answered. */
+** ROTOR_ESTATE also in request_over, and ROTOR_ECLOSED when nothing can be sent any more. After any
+** other error the request is still to be answered. */
 int rotor_http_send(rotor_http *h, int status, rotor_text body);
 
 /* Whether the request has been answered. */

@@ -22,12 +22,19 @@ void script_note(script *sc, const char *format, ...)
     va_end(args);
 }
 
-static void write_bulk(script *sc, rotor_stream *s, size_t n)
+static void say(script *sc, rotor_stream *s, const char *data, size_t n)
+{
+    int error = rotor_stream_write(s, data, n);
+    if (error)
+        sc->said = error;
+}
+
+static void say_bulk(script *sc, rotor_stream *s, size_t n)
 {
     char *x = malloc(n);
     assert_non_null(x);
     memset(x, 'x', n);
-    sc->said = rotor_stream_write(s, x, n);
+    say(sc, s, x, n);
     free(x);
 }
 
@@ -46,11 +53,11 @@ static rotor_intent play(rotor_stream *s, rotor_scope *scope, size_t n)
         sc->played++;
     rotor_buf *input = rotor_stream_input(s);
     if (line.say)
-        sc->said = rotor_stream_write(s, line.say, strlen(line.say));
+        say(sc, s, line.say, strlen(line.say));
     if (line.bulk)
-        write_bulk(sc, s, line.bulk);
+        say_bulk(sc, s, line.bulk);
     if (line.echo && n > 0)
-        sc->said = rotor_stream_write(s, rotor_buf_data(input), n);
+        say(sc, s, rotor_buf_data(input), n);
     if (!line.keep)
         rotor_buf_consume(input, n);
     if (line.shutdown)

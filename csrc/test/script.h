@@ -26,7 +26,7 @@ typedef struct script {
     void *context; /* the test's */
 
     size_t played;
-    int said;             /* what the last write returned */
+    int said;             /* the last error of a write, or 0 */
     rotor_stream *stream; /* NULL before create and after drop */
     int creates, reads, drops, fatals;
     char log[1024]; /* "create read(abc) exception(EEOF) drop" */

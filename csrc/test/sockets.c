@@ -10,12 +10,17 @@
 #include "../stream/address.h"
 #include "test.h"
 
-void sockets_turn(rotor_loop *loop)
+void sockets_wait(rotor_loop *loop)
 {
     struct pollfd backend = {.fd = uv_backend_fd(loop->uv), .events = POLLIN};
-    if (!uv_is_active((uv_handle_t *)&loop->idle)) /* nothing is queued */
+    if (!uv_is_active((uv_handle_t *)&loop->idle))
         (void)poll(&backend, 1, 1);
+}
+
+void sockets_turn(rotor_loop *loop)
+{
     assert_int_equal(rotor_loop_turn(loop), 0);
+    sockets_wait(loop);
 }
 
 static void set_non_blocking(int fd)
@@ -61,6 +66,48 @@ int sockets_connect(const char *text)
     assert_int_equal(connect(fd, &address.any, address.len), 0);
     set_non_blocking(fd);
     return fd;
+}
+
+int sockets_listen(const char *text, int backlog, char where[128])
+{
+    rotor_address address;
+    rotor_host host;
+    assert_int_equal(rotor_address_parse(text, &address, &host), 0);
+    int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, &address.any, address.len), 0);
+    assert_int_equal(listen(fd, backlog), 0);
+    address.len = sizeof address.storage;
+    assert_int_equal(getsockname(fd, &address.any, &address.len), 0);
+    if (where)
+        assert_int_equal(rotor_address_format(&address, where, 128), 0);
+    return fd;
+}
+
+int sockets_accept(rotor_loop *loop, int listener)
+{
+    int fd = -1;
+    TURN_UNTIL(loop, (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0);
+    return fd;
+}
+
+void sockets_gather(sockets_crowd *crowd, const char *address)
+{
+    rotor_address to = {.len = sizeof to.storage};
+    crowd->listener = sockets_listen(address, 0, crowd->where);
+    assert_int_equal(getsockname(crowd->listener, &to.any, &to.len), 0);
+    for (crowd->n = 0; crowd->n < 4; crowd->n++) {
+        int fd = socket(to.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        crowd->waiting[crowd->n] = fd;
+        (void)connect(fd, &to.any, to.len); /* the last ones find it full */
+    }
+}
+
+void sockets_disperse(sockets_crowd *crowd)
+{
+    while (crowd->n > 0)
+        close(crowd->waiting[--crowd->n]);
+    close(crowd->listener);
 }
 
 void sockets_send(int fd, const char *text)

@@ -1,6 +1,6 @@
-/* The chunked decoder. Each case is decoded whole, in two pieces split at each byte, byte by byte, and
-** with another request behind it, always against an unreadable page: verdict, body and the bytes taken
-** must be the same. A case named "RFC section: …" stands for a rule of that section. */
+/* The chunked decoder. Each case is decoded whole, in two pieces split at each byte, byte by byte,
+** and with another request behind it, always against an unreadable page: verdict, body and the
+** bytes taken must be the same. A case named "RFC section: …" stands for a rule of that section. */
 #include "test.h"
 
 #include "../http/chunked.h"
@@ -114,12 +114,15 @@ static const struct chunked {
     OK("9112 7.1: nothing", END, ""),
     OK("9112 7.1: one chunk", "5\r\nhello\r\n" END, "hello"),
     OK("9112 7.1: several", "1\r\na\r\n2\r\nbc\r\n10\r\n" X16 "\r\n" END, "abc" X16),
-    OK("9112 7.1: hex without case", "a\r\n0123456789\r\nA\r\n0123456789\r\n" END, "01234567890123456789"),
+    OK("9112 7.1: hex without case",
+       "a\r\n0123456789\r\nA\r\n0123456789\r\n" END, "01234567890123456789"),
     OK("9112 7.1: 1F", "1F\r\n" X16 "abcdefghijklmno\r\n" END, X16 "abcdefghijklmno"),
     OK("9112 7.1: leading zeros", "0005\r\nhello\r\n0000\r\n\r\n", "hello"),
-    OK("9112 7.1: sixteen digits", "0000000000000005\r\nhello\r\n0000000000000000\r\n\r\n", "hello"),
+    OK("9112 7.1: sixteen digits",
+       "0000000000000005\r\nhello\r\n0000000000000000\r\n\r\n", "hello"),
     OK("9112 7.1: data that looks like framing", "7\r\n\r\n0\r\n\r\n\r\n" END, "\r\n0\r\n\r\n"),
-    OK("9112 7.1: any byte in the data", "6\r\n\x80\xff\n\r\x01\x7f\r\n" END, "\x80\xff\n\r\x01\x7f"),
+    OK("9112 7.1: any byte in the data",
+       "6\r\n\x80\xff\n\r\x01\x7f\r\n" END, "\x80\xff\n\r\x01\x7f"),
 
     OK("9112 7.1.1: a name", "5;a\r\nhello\r\n" END, "hello"),
     OK("9112 7.1.1: a value", "5;a=b\r\nhello\r\n" END, "hello"),
@@ -131,12 +134,14 @@ static const struct chunked {
     OK("9110 5.6.4: quoted pairs", "5;a=\"\\\"\\\\\\\t\\x\"\r\nhello\r\n" END, "hello"),
     OK("9110 5.6.4: quoted obs-text and HTAB", "5;a=\"\x80\xff\t;=,\"\r\nhello\r\n" END, "hello"),
     OK("9112 7.1.1: more behind the quotes", "5;a=\"b\";c=\"d\" ;e\r\nhello\r\n" END, "hello"),
-    OK("9112 7.1.1: any token", "5;!#$%&'*+-.^_`|~09azAZ=!#$%&'*+-.^_`|~09azAZ\r\nhello\r\n" END, "hello"),
+    OK("9112 7.1.1: any token",
+       "5;!#$%&'*+-.^_`|~09azAZ=!#$%&'*+-.^_`|~09azAZ\r\nhello\r\n" END, "hello"),
     OK("9112 7.1: of the last chunk", "0;a=b\r\n\r\n", ""),
 
     OK("9112 7.1.2: a trailer", "0\r\nA: b\r\n\r\n", ""),
     OK("9112 7.1.2: several", "5\r\nhello\r\n0\r\nA: b\r\nC:\r\nD:\t\x80\xff e \r\n\r\n", "hello"),
-    OK("9110 6.5.1: framing in a trailer is dropped", "0\r\nContent-Length: x\r\nHost: a b\r\n\r\n", ""),
+    OK("9110 6.5.1: framing in a trailer is dropped",
+       "0\r\nContent-Length: x\r\nHost: a b\r\n\r\n", ""),
 
     MORE("nothing yet", "", ""),
     MORE("a size", "5", ""),
@@ -169,7 +174,8 @@ static const struct chunked {
     NO("9112 7.1: seventeen digits", "00000000000000005\r\nhello\r\n" END, HTTP_ECHUNK, ""),
     NO("9112 7.1: overflow", "10000000000000005\r\nhello\r\n" END, HTTP_ECHUNK, ""),
     NO("9112 7.1: largest size", "ffffffffffffffff\r\nhello\r\n" END, HTTP_EBODYSIZE, ""),
-    NO("9112 7.1: largest size, then overflow", "5\r\nhello\r\nFFFFFFFFFFFFFFFF\r\n", HTTP_EBODYSIZE, "hello"),
+    NO("9112 7.1: largest size, then overflow",
+       "5\r\nhello\r\nFFFFFFFFFFFFFFFF\r\n", HTTP_EBODYSIZE, "hello"),
     NO("9110 15.5.14: larger than the limit", "800001\r\n", HTTP_EBODYSIZE, ""),
     NO("9110 15.5.14: known before the line ends", "800001;", HTTP_EBODYSIZE, ""),
     NO("9110 15.5.14: larger in sum", "1\r\nx\r\n800000\r", HTTP_EBODYSIZE, "x"),

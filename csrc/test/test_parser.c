@@ -1,6 +1,6 @@
-/* The request parser. Each case of the tables is parsed whole, in two pieces split at each byte, byte by
-** byte, and with another request behind it, always against an unreadable page: the verdict and
-** everything found must be the same. */
+/* The request parser. Each case of the tables is parsed whole, in two pieces split at each byte,
+** byte by byte, and with another request behind it, always against an unreadable page: the verdict
+** and everything found must be the same. */
 #include "test.h"
 
 #include "../http/parser.h"
@@ -146,8 +146,8 @@ static void test_refused(void **state)
     check(refused, sizeof refused / sizeof *refused);
 }
 
-/* Which bytes may stand where, each tried in the middle of a text of 40 bytes, where both the vectors
-** and the loops behind them see it, and at its end. */
+/* Which bytes may stand where, each tried in the middle of a text of 40 bytes, where both the
+** vectors and the loops behind them see it, and at its end. */
 static void test_every_byte(void **state)
 {
     static const char alnum[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -254,7 +254,8 @@ static void test_limits(void **state)
 #undef CHECK
 }
 
-/* With the defaults and at full size: 8 KiB of request line and 32 KiB of head, exactly and one over. */
+/* With the defaults and at full size: 8 KiB of request line and 32 KiB of head, exactly and one
+** over. */
 static void test_default_limits(void **state)
 {
     static char text[64 * 1024];
@@ -292,9 +293,10 @@ static void protect(size_t from, size_t to, int how)
         assert_int_equal(mprotect(room + from, to - from, how), 0);
 }
 
-/* A head that comes byte by byte is looked at a bounded number of times: the lines that are complete
-** are unreadable until the last byte is there, and what was scanned of the present line until its LF
-** is. (By whole pages, but for the line's first bytes and the 16 before that a vector overlaps.) */
+/* A head that comes byte by byte is looked at a bounded number of times: the lines that are
+** complete are unreadable until the last byte is there, and what was scanned of the present line
+** until its LF is. (By whole pages, but for the line's first bytes and the 16 before that a vector
+** overlaps.) */
 static void check_linear(int path, int value, int times)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);

@@ -1,7 +1,11 @@
 /* What the server answers, and what becomes of the connection. Every conversation is held with the
-** request sent as a whole, byte by byte, and in two parts, cut at every place. */
+** request sent as a whole, byte by byte, and in two parts, cut at every place; and over TCP. */
 #include "test.h"
 
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sockets.h"
 #include "support.h"
 #include "web.h"
 
@@ -117,6 +121,9 @@ static const refusal refused[] = {
     {"GET / HTTP/1.1\r\n" HOST "A: b\rc\r\n\r\n" SECRET, "", 400, ROTOR_HTTP_ECONTROL},
     {"GET / HTTP/1.1\r\n" HOST "A: \1\r\n\r\n" SECRET, "", 400, ROTOR_HTTP_ECONTROL},
     {"\r\n\r\n\r\n\r\n\r\n" SECRET, "", 400, ROTOR_HTTP_EEMPTY},
+    /* These are not HEAD, whatever would come of reading on. */
+    {"\rHEAD / HTTP/1.1\r\n" HOST "\r\n" SECRET, "", 400, ROTOR_HTTP_ECONTROL},
+    {"\r\n\r\n\r\n\r\n\r\nHEAD / HTTP/1.1\r\n" HOST "\r\n", "", 400, ROTOR_HTTP_EEMPTY},
     {"GET  / HTTP/1.1\r\n" HOST "\r\n" SECRET, "", 400, ROTOR_HTTP_ELINE},
     {"G@T / HTTP/1.1\r\n" HOST "\r\n" SECRET, "", 400, ROTOR_HTTP_EMETHOD},
     {"GET x HTTP/1.1\r\n" HOST "\r\n" SECRET, "", 400, ROTOR_HTTP_ETARGET},
@@ -164,8 +171,29 @@ static void check_end(web *w, const char *expected, bool open)
     assert_string_equal(web_received(w), "");
 }
 
+static void hold_over_tcp(web *w, const char *ask, const char *expected, bool open)
+{
+    int near, far;
+    sockets_pair(AF_INET, &near, &far);
+    web_adopt(w, near);
+    sockets_send(far, ask);
+    sockets_expect(w->loop, far, expected);
+    if (open) {
+        sockets_send(far, GET("/again"));
+        sockets_expect(w->loop, far, OK(10, "GET /again"));
+        assert_int_equal(shutdown(far, SHUT_WR), 0);
+    }
+    size_t more;
+    assert_int_equal(sockets_end(w->loop, far, &more), 0); /* and no reset */
+    assert_int_equal(more, 0);
+    assert_int_equal(close(far), 0);
+    TURN_UNTIL(w->loop, !rotor_find(w->loop, w->connection));
+}
+
 static void hold(web *w, const char *ask, const char *expected, bool open)
 {
+    hold_over_tcp(w, ask, expected, open);
+
     assert_int_equal(web_connect(w), 0);
     web_send(w, ask);
     assert_int_equal(rotor_memory_writes(w->client), 1); /* all of it in one */

@@ -60,6 +60,9 @@ void web_close(web *w);
 /* A new client in place of the last, which is freed. 0 or an error. */
 int web_connect(web *w);
 
+/* A connection over `fd`, which it owns; `w->client` has no part in it. */
+void web_adopt(web *w, int fd);
+
 /* Turn the loop until nothing more happens of itself. */
 void web_turn(web *w);
 
