@@ -14,12 +14,6 @@ static uint64_t system_wall(void *context)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_usec / 1000;
 }
 
-static void read_clock(rotor_loop *loop)
-{
-    loop->now =
-        loop->clock.monotonic_ms ? loop->clock.monotonic_ms(loop->clock.context) : uv_now(loop->uv);
-}
-
 static void expire(rotor_loop *loop)
 {
     rotor__loop_enter(loop);
@@ -51,12 +45,6 @@ void rotor__loop_arm(rotor_loop *loop, uint64_t at)
 
 /* -- events ------------------------------------------------------------------------------------ */
 
-void rotor__loop_enter(rotor_loop *loop)
-{
-    read_clock(loop);
-    loop->busy = true;
-}
-
 static void on_idle(uv_idle_t *idle)
 {
     rotor_loop *loop = idle->data;
@@ -72,12 +60,11 @@ void rotor__loop_turn_soon(rotor_loop *loop)
     loop->turning = true;
 }
 
-void rotor__loop_leave(rotor_loop *loop)
+void rotor__loop_run_queued(rotor_loop *loop)
 {
     /* What is queued runs now, but a bounded number: machines that wake each other for ever must
     ** not keep the loop from its descriptors. */
-    bool queued = loop->queue.first || loop->later.first || loop->letters;
-    bool more = queued && rotor__machines_run(loop, RUNS_PER_EVENT);
+    bool more = rotor__machines_run(loop, RUNS_PER_EVENT);
     loop->busy = false;
     if (more) {
         rotor__loop_turn_soon(loop);
@@ -183,7 +170,7 @@ int rotor_loop_new(rotor_loop **result, const rotor_config *config)
         free_memory(loop);
         return error;
     }
-    read_clock(loop);
+    rotor__loop_read_clock(loop);
     rotor_wheel_init(&loop->wheel, loop->now);
     *result = loop;
     return 0;

@@ -114,9 +114,28 @@ struct rotor_loop {
     uv_loop_t own_uv;
 };
 
+static inline void rotor__loop_read_clock(rotor_loop *loop)
+{
+    loop->now =
+        loop->clock.monotonic_ms ? loop->clock.monotonic_ms(loop->clock.context) : uv_now(loop->uv);
+}
+
+void rotor__loop_run_queued(rotor_loop *loop);
+
 /* Bracket an event from libuv: read the clock, and at the end run what was queued. */
-void rotor__loop_enter(rotor_loop *loop);
-void rotor__loop_leave(rotor_loop *loop);
+static inline void rotor__loop_enter(rotor_loop *loop)
+{
+    rotor__loop_read_clock(loop);
+    loop->busy = true;
+}
+
+static inline void rotor__loop_leave(rotor_loop *loop)
+{
+    if (loop->queue.first || loop->letters || loop->later.first || loop->turning)
+        rotor__loop_run_queued(loop);
+    else
+        loop->busy = false;
+}
 
 /* Tell `m` of events on `io`; between enter and leave. */
 void rotor__machine_ready(rotor_machine *m, rotor_io *io, unsigned events);
