@@ -10,7 +10,6 @@
 #define ANSWER                                                                                     \
     "HTTP/1.1 200 OK\r\n"                                                                          \
     "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"                                                      \
-    "Content-Type: text/plain\r\n"                                                                 \
     "Content-Length: 13\r\n"                                                                       \
     "\r\n"                                                                                         \
     "Hello, World!"
