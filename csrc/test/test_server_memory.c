@@ -23,7 +23,7 @@ static bool is(rotor_text text, const char *other)
 
 /* -- idle connections -------------------------------------------------------------------------- */
 
-/* The budget of DESIGN.md section 8: 400 bytes for an idle connection with all that malloc adds. */
+/* The budget is 400 bytes for an idle connection with all that malloc adds. */
 static void a_connection_is_small(void **state)
 {
     assert_in_range(sizeof(rotor_http), 1, 368);
