@@ -26,7 +26,8 @@ typedef struct rotor_config {
     ** comes: move the clock, then call rotor_loop_turn(). */
     const rotor_clock *clock;
 
-    /* Told of every machine that ended with an error which no parent's child_done hears.
+    /* Told of every machine that ended with an error which no parent's child_done hears; and by a
+    ** listener, in its own name, of a connection whose protocol's `create` has failed.
     ** `machine` may be read during the call. NULL: not told. */
     void (*on_error)(rotor_loop *loop, rotor_machine *machine, int error);
 

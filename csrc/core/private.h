@@ -88,7 +88,7 @@ struct rotor_loop {
     bool closing;
     bool owns_uv;
 
-    rotor_block *read_block, *write_block; /* to be lent; NULL while they are */
+    rotor_block *read_block, *write_block; /* lent to one stream at a time */
 
     rotor_wheel wheel;
     uint64_t timer_at; /* when `timer` fires, ROTOR_NEVER: it is not armed */

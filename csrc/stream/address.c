@@ -50,10 +50,12 @@ int rotor_address_parse(const char *text, rotor_address *address, rotor_host *ho
     size_t len = colon ? (size_t)(colon - name) : 0;
     if (bracketed && (!colon || len == 0 || name[--len] != ']'))
         return ROTOR_EADDRESS;
-    if (len >= sizeof host->name || (!bracketed && memchr(name, ':', len)))
+    if (len >= sizeof host->name)
         return ROTOR_EADDRESS;
     memcpy(host->name, name, len);
     host->name[len] = '\0';
+    if (!bracketed && strpbrk(host->name, ":[]"))
+        return ROTOR_EADDRESS;
     memcpy(host->port, port_text, strlen(port_text) + 1);
 
     if (bracketed) {

@@ -104,7 +104,10 @@ static rotor_response on_spawn_error(rotor_machine *m, rotor_scope *scope, int e
     listener *l = (listener *)m;
     if (l->child.fd >= 0) /* it waits in hand until there is room for it */
         return pause_until(l, error == ROTOR_ECAPACITY ? ROTOR_NEVER : rotor_now(scope) + RETRY_MS);
-    return accept_next(l, scope); /* it began, failed, and closed its socket */
+    /* It began, failed, and closed its socket: no reason to stop, and nobody else hears of it. */
+    if (scope->loop->config.on_error)
+        scope->loop->config.on_error(scope->loop, m, error);
+    return accept_next(l, scope);
 }
 
 static rotor_response on_wakeup(rotor_machine *m, rotor_scope *scope)

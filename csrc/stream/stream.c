@@ -75,12 +75,10 @@ static int receive(rotor_stream *s)
     return n == UV_EAGAIN ? 0 : (int)n;
 }
 
+/* Send what there is, which is something. */
 static int flush(rotor_stream *s)
 {
-    size_t unsent = rotor_buf_len(&s->output);
-    if (unsent == 0)
-        return 0;
-    ssize_t n = s->transport->send(s, rotor_buf_data(&s->output), unsent);
+    ssize_t n = s->transport->send(s, rotor_buf_data(&s->output), rotor_buf_len(&s->output));
     if (n > 0) {
         rotor_buf_consume(&s->output, (size_t)n);
         s->stalled_ms = (uint32_t)s->machine.loop->now;
@@ -93,13 +91,14 @@ rotor_buf *rotor_stream_output(rotor_stream *s)
 {
     if (s->flags & (HANDSHAKE | SHUT_ASKED | OVER) || is_closing(s))
         return NULL;
+    bool running = s->flags & RUNNING;
     if (rotor_buf_len(&s->output) == 0) {
         rotor_block *block = s->machine.loop->write_block;
         s->stalled_ms = (uint32_t)s->machine.loop->now;
-        if (s->flags & RUNNING && !rotor_buf_is_lent(&s->output) && !block->lent)
+        if (running && !s->output.block && !block->lent)
             rotor_buf_lend(&s->output, block);
     }
-    if (!(s->flags & RUNNING))
+    if (!running)
         rotor__machine_soon(&s->machine);
     return &s->output;
 }
@@ -165,12 +164,13 @@ static __attribute__((cold, noinline)) void unmet(rotor_stream *s, rotor_scope *
 
 static bool is_full(rotor_stream *s)
 {
-    size_t high = s->protocol->high_water ? s->protocol->high_water : DEFAULT_HIGH_WATER;
     size_t unsent = rotor_buf_len(&s->output);
-    if (unsent < high && !(s->flags & FULL))
+    if (unsent == 0 && !(s->flags & FULL))
         return false;
-    s->flags |= FULL;
-    if (unsent <= high / 2)
+    size_t high = s->protocol->high_water ? s->protocol->high_water : DEFAULT_HIGH_WATER;
+    if (unsent >= high)
+        s->flags |= FULL;
+    else if (unsent <= high / 2)
         s->flags &= ~(uint32_t)FULL;
     return s->flags & FULL;
 }
@@ -186,33 +186,27 @@ static bool step(rotor_stream *s, rotor_scope *scope)
                                               : rotor_intent_error(ROTOR_EUNEXPECTED));
         return true;
     }
-    if (!is_reading(s) || is_full(s))
+    if (!is_reading(s))
         return false;
     size_t n;
     int verdict = judge(s, &n);
+    if (verdict == 0 || is_full(s))
+        return false;
     if (verdict > 0)
         set_intent(s, protocol->bytes_read ? protocol->bytes_read(s, scope, n)
                                            : rotor_intent_error(ROTOR_EUNEXPECTED));
-    else if (verdict < 0)
+    else
         unmet(s, scope, verdict);
-    return verdict != 0;
+    return true;
 }
 
 /* -- the dispatch ------------------------------------------------------------------------------ */
 
-static int return_block(rotor_buf *b)
-{
-    if (rotor_buf_len(b) > 0)
-        return rotor_buf_return(b);
-    rotor_buf_fini(b);
-    return 0;
-}
-
 /* Give the loop its blocks back; what is left in them moves to memory of the stream's own. */
 static int return_blocks(rotor_stream *s)
 {
-    int input = return_block(&s->input);
-    int output = return_block(&s->output);
+    int input = rotor_buf_return(&s->input);
+    int output = rotor_buf_return(&s->output);
     return input ? input : output;
 }
 
@@ -247,7 +241,8 @@ static rotor_response wait_on(rotor_stream *s, rotor_scope *scope, bool tired)
     bool unsent = rotor_buf_len(&s->output) > 0;
     bool dropping = s->intent.kind == ROTOR_INTENT_LINGER && s->flags & SHUT;
     unsigned events = unsent ? ROTOR_WRITABLE : 0;
-    if (dropping || (is_reading(s) && !(s->flags & (AT_EOF | FULL)) && !tired))
+    bool full = unsent && is_full(s);
+    if (dropping || (is_reading(s) && !(s->flags & AT_EOF) && !full && !tired))
         events |= ROTOR_READABLE;
     int error = return_blocks(s);
     if (!error)
@@ -265,6 +260,19 @@ static rotor_response wait_on(rotor_stream *s, rotor_scope *scope, bool tired)
     return rotor_ok_until(deadline);
 }
 
+/* Nothing more is to be read or run, or a direction is to be shut. True when the stream has ended. */
+static __attribute__((noinline)) bool is_through(rotor_stream *s)
+{
+    if (is_closing(s)) {
+        rotor_buf_consume(&s->input, rotor_buf_len(&s->input));
+        bool flushed = rotor_buf_len(&s->output) == 0;
+        if (flushed && (s->intent.kind == ROTOR_INTENT_DONE || s->flags & AT_EOF))
+            return true;
+    }
+    shut_if_asked(s);
+    return false;
+}
+
 static rotor_response dispatch(rotor_stream *s, rotor_scope *scope, unsigned events)
 {
     uint32_t turns = s->protocol->turns ? s->protocol->turns : DEFAULT_TURNS;
@@ -273,12 +281,11 @@ static rotor_response dispatch(rotor_stream *s, rotor_scope *scope, unsigned eve
     for (bool sent = true; !error && sent && turns > 0;) {
         while (turns > 0 && step(s, scope))
             turns--;
-        if (s->intent.kind == ROTOR_INTENT_ABORT)
-            return finish(s, rotor_done());
-        if (s->intent.kind == ROTOR_INTENT_ERROR)
-            return finish(s, rotor_error(s->intent.error));
+        if (s->intent.kind >= ROTOR_INTENT_ABORT)
+            return finish(s, s->intent.kind == ROTOR_INTENT_ABORT ? rotor_done()
+                                                                  : rotor_error(s->intent.error));
         size_t unsent = rotor_buf_len(&s->output);
-        error = flush(s);
+        error = unsent > 0 ? flush(s) : 0;
         /* Which may be just what is waited for. */
         sent = (s->intent.kind == ROTOR_EXPECT_FLUSH || s->flags & FULL) &&
                rotor_buf_len(&s->output) < unsent;
@@ -287,13 +294,8 @@ static rotor_response dispatch(rotor_stream *s, rotor_scope *scope, unsigned eve
         return finish(s, rotor_done()); /* all was sent; how the peer leaves does not matter */
     if (error)
         return broken(s, scope, error);
-    if (is_closing(s)) {
-        rotor_buf_consume(&s->input, rotor_buf_len(&s->input));
-        bool flushed = rotor_buf_len(&s->output) == 0;
-        if (flushed && (s->intent.kind == ROTOR_INTENT_DONE || s->flags & AT_EOF))
-            return finish(s, rotor_done());
-    }
-    shut_if_asked(s);
+    if ((is_closing(s) || s->flags & SHUT_ASKED) && is_through(s))
+        return finish(s, rotor_done());
     return wait_on(s, scope, turns == 0);
 }
 

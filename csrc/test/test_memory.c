@@ -49,27 +49,26 @@ static void a_loop_without_room_is_an_error(void **state)
     stage_close(&st);
 }
 
+static void note_length(script *sc, rotor_stream *s, rotor_scope *scope)
+{
+    script_note(sc, "%zu", rotor_buf_len(rotor_stream_input(s)));
+}
+
 static void receiving_is_split(void **state)
 {
     stage st;
-    script sc = SCRIPT({.then = rotor_expect_bytes(1), .keep = true});
+    script sc =
+        SCRIPT({.then = rotor_expect_bytes(1)}, {.then = rotor_expect_bytes(3), .keep = true},
+               {.then = rotor_expect_bytes(5), .keep = true},
+               {.then = rotor_expect_bytes(6), .keep = true}, {.then = rotor_intent_sleep()});
+    sc.act = note_length;
     stage_open(&st, &sc);
-    sc.protocol.turns = 1;
     rotor_memory_split(st.peer, 2);
-    assert_int_equal(rotor_memory_send(st.peer, "abcde", 5), 0);
-    for (size_t n = 2; n <= 4; n += 2) {
-        int turns = 0;
-        while (rotor_buf_len(rotor_stream_input(sc.stream)) < n && turns++ < 10)
-            rotor_loop_turn(st.loop);
-        assert_int_equal(rotor_buf_len(rotor_stream_input(sc.stream)), n);
-        sc.lines = (script_line[]){{.then = rotor_expect_bytes(n + 2), .keep = true}};
-    }
+    stage_send(&st, "abcde");
+    assert_string_equal(sc.log, "create 0 read(a) 2 read(abc) 4 read(abcde) 5");
     rotor_memory_split(st.peer, 0);
-    sc.lines = (script_line[]){{.then = rotor_expect_bytes(8), .keep = true}};
-    assert_int_equal(rotor_memory_send(st.peer, "fgh", 3), 0);
-    for (int turns = 0; turns < 10; turns++)
-        rotor_loop_turn(st.loop);
-    assert_int_equal(rotor_buf_len(rotor_stream_input(sc.stream)), 8);
+    stage_send(&st, "fghi");
+    assert_string_equal(sc.log, "create 0 read(a) 2 read(abc) 4 read(abcde) 5 read(abcdef) 9");
     stage_close(&st);
 }
 

@@ -364,6 +364,25 @@ static void a_busy_stream_lets_others_have_their_turn(void **state)
     }
 }
 
+/* What is left for its next turn is not added to meanwhile. */
+static void a_busy_stream_does_not_read_ahead(void **state)
+{
+    enum { SIZE = 20000, SPLIT = 100 };
+    static const char bytes[SIZE];
+    stage st;
+    script sc = SCRIPT({.then = rotor_expect_bytes(1)});
+    sc.protocol.turns = 1;
+    stage_open(&st, &sc);
+    rotor_memory_split(st.peer, SPLIT);
+    assert_int_equal(rotor_memory_send(st.peer, bytes, SIZE), 0);
+    for (int i = 0; i < 2 * SIZE && sc.reads < SIZE; i++) {
+        rotor_loop_turn(st.loop);
+        assert_true(rotor_buf_len(rotor_stream_input(sc.stream)) < SPLIT);
+    }
+    assert_int_equal(sc.reads, SIZE);
+    stage_close(&st);
+}
+
 static void a_stream_that_waits_for_nothing_does_not_hold_the_loop(void **state)
 {
     stage st;
@@ -410,6 +429,7 @@ int main(void)
         TEST(a_peer_that_would_take_it_now_has_not_stalled),
         TEST(deadlines_come_while_it_stalls),
         TEST(a_busy_stream_lets_others_have_their_turn),
+        TEST(a_busy_stream_does_not_read_ahead),
         TEST(a_stream_that_waits_for_nothing_does_not_hold_the_loop),
         TEST(a_producer_lets_others_have_their_turn),
     };

@@ -82,7 +82,8 @@ static void a_stream_that_received_nothing_holds_nothing(void **state)
         rotor_loop *loop;
         rotor_config config = {.clock = &test_clock, .buffer = buffers[i]};
         rotor_handle self;
-        script sc = SCRIPT({.then = rotor_expect_bytes(1)}, {.then = rotor_intent_sleep()});
+        script sc =
+            SCRIPT({.then = rotor_expect_bytes(1)}, {.then = rotor_intent_sleep(), .keep = true});
         rotor_memory *peer = rotor_memory_new();
         assert_int_equal(rotor_loop_new(&loop, &config), 0);
         assert_int_equal(rotor_memory_connect(peer, loop, &sc.protocol, &sc, &self), 0);

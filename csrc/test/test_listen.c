@@ -1,0 +1,405 @@
+/* Listening on real sockets. The clients are sockets of the same thread. */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../stream/address.h"
+#include "../stream/listen.h"
+#include "probe.h"
+#include "script.h"
+#include "sockets.h"
+#include "support.h"
+
+/* Greets, then echoes lines. One script serves all connections of a listener. */
+static script greeter(void)
+{
+    static script_line lines[2];
+    lines[0] = (script_line){.then = rotor_expect_delimiter("\n", 1, 100), .say = "hi\n"};
+    lines[1] = (script_line){.then = rotor_expect_delimiter("\n", 1, 100), .echo = true};
+    return (script){.protocol = script_protocol, .lines = lines, .nlines = 2};
+}
+
+/* Every connection is a first one. */
+static void from_the_top(script *sc, rotor_stream *s, rotor_scope *scope)
+{
+    sc->played = s->intent.kind == ROTOR_INTENT_SLEEP ? 0 : 1;
+}
+
+typedef struct fixture {
+    stage st;
+    script sc;
+    rotor_handle listener;
+    char where[128];
+    int closed;
+} fixture;
+
+static void on_closed(void *seed)
+{
+    script *sc = seed;
+    fixture *f = sc->context;
+    f->closed++;
+}
+
+static void prepare(fixture *f, size_t capacity)
+{
+    memset(f, 0, sizeof *f);
+    stage_open_loop(&f->st, capacity);
+    f->sc = greeter();
+    f->sc.act = from_the_top;
+    f->sc.context = f;
+}
+
+static int try_listen(fixture *f, const char *address, rotor_listen_options options)
+{
+    options.seed = &f->sc;
+    options.closed = on_closed;
+    return rotor_listen(f->st.loop, address, &f->sc.protocol, &options, &f->listener);
+}
+
+static void begin(fixture *f, const char *address, rotor_listen_options options, size_t capacity)
+{
+    prepare(f, capacity);
+    assert_int_equal(try_listen(f, address, options), 0);
+    assert_int_equal(rotor_listener_address(f->st.loop, f->listener, f->where, sizeof f->where), 0);
+}
+
+static void end(fixture *f)
+{
+    stage_close(&f->st);
+    assert_int_equal(f->closed, 1);
+    assert_int_equal(f->sc.drops, f->sc.creates);
+}
+
+static void assert_echoes(fixture *f, int fd)
+{
+    sockets_send(fd, "echo\n");
+    sockets_expect(f->st.loop, fd, "echo\n");
+}
+
+/* -- where ------------------------------------------------------------------------------------- */
+
+static void tcp_is_served(void **state)
+{
+    static const char *const addresses[] = {
+        "127.0.0.1:0", "0", ":0", "[::1]:0", "localhost:0", "two.test:0", "elsewhere.test:0"};
+    for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) {
+        fixture f;
+        prepare(&f, 0);
+        int error = try_listen(&f, addresses[i], (rotor_listen_options){0});
+        if (strcmp(addresses[i], "[::1]:0") == 0 && error == UV_EADDRNOTAVAIL) {
+            assert_int_equal(rotor_loop_free(f.st.loop), 0);
+            continue; /* this machine has no IPv6 */
+        }
+        assert_int_equal(error, 0);
+        assert_int_equal(rotor_listener_address(f.st.loop, f.listener, f.where, sizeof f.where), 0);
+        assert_non_null(strrchr(f.where, ':'));
+        assert_string_not_equal(strrchr(f.where, ':'), ":0");
+        int fd = sockets_connect(f.where);
+        sockets_expect(f.st.loop, fd, "hi\n");
+        assert_echoes(&f, fd);
+        close(fd);
+        end(&f);
+    }
+}
+
+static void ends_are_told_as_text(void **state)
+{
+    fixture f;
+    char local[64], peer[64], own[64];
+    rotor_address address = {.len = sizeof address.storage};
+    begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
+    int fd = sockets_connect(f.where);
+    sockets_expect(f.st.loop, fd, "hi\n");
+    assert_int_equal(rotor_stream_local(f.sc.stream, local, sizeof local), 0);
+    assert_string_equal(local, f.where);
+    assert_int_equal(getsockname(fd, &address.any, &address.len), 0);
+    assert_int_equal(rotor_address_format(&address, own, sizeof own), 0);
+    assert_int_equal(rotor_stream_peer(f.sc.stream, peer, sizeof peer), 0);
+    assert_string_equal(peer, own);
+    close(fd);
+    end(&f);
+}
+
+static void unix_sockets_are_served(void **state)
+{
+    char folder[] = "/tmp/rotor-test-XXXXXX", path[64], address[80];
+    struct stat info;
+    fixture f;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/socket", folder);
+    snprintf(address, sizeof address, "unix:%s", path);
+    begin(&f, address, (rotor_listen_options){0}, 0);
+    assert_string_equal(f.where, address);
+    int fd = sockets_connect(address);
+    sockets_expect(f.st.loop, fd, "hi\n");
+    char peer[64];
+    assert_int_equal(rotor_stream_peer(f.sc.stream, peer, sizeof peer), 0);
+    assert_string_equal(peer, "unix:");
+    assert_int_equal(rotor_stream_local(f.sc.stream, peer, sizeof peer), 0);
+    assert_string_equal(peer, address);
+
+    fixture other; /* the file is not its own, so it stays */
+    prepare(&other, 0);
+    assert_int_equal(try_listen(&other, address, (rotor_listen_options){0}), UV_EADDRINUSE);
+    assert_int_equal(rotor_loop_free(other.st.loop), 0);
+    assert_int_equal(stat(path, &info), 0);
+
+    assert_int_equal(rotor_end(f.st.loop, f.listener, 0), 0);
+    stage_turn(&f.st);
+    assert_int_equal(stat(path, &info), -1); /* it goes with the listener */
+    assert_echoes(&f, fd);
+    close(fd);
+    end(&f);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+static void abstract_sockets_are_served(void **state)
+{
+    fixture f;
+    char address[64];
+    snprintf(address, sizeof address, "unix:@rotor-test-%ld", (long)getpid());
+    begin(&f, address, (rotor_listen_options){0}, 0);
+    assert_string_equal(f.where, address);
+    int fd = sockets_connect(address);
+    sockets_expect(f.st.loop, fd, "hi\n");
+    close(fd);
+    end(&f);
+}
+
+static void a_port_in_use_is_an_error(void **state)
+{
+    fixture f, g;
+    begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
+    prepare(&g, 0);
+    g.listener = f.listener;
+    assert_int_equal(try_listen(&g, f.where, (rotor_listen_options){0}), UV_EADDRINUSE);
+    assert_int_equal(g.listener.generation, 0);
+    assert_int_equal(rotor_loop_free(g.st.loop), 0);
+    assert_int_equal(g.closed, 0);
+    end(&f);
+}
+
+static void bad_addresses_are_errors(void **state)
+{
+    static const struct {
+        const char *address;
+        int error;
+    } cases[] = {{"", ROTOR_EADDRESS},
+                 {"127.0.0.1", ROTOR_EADDRESS},
+                 {"127.0.0.1:65536", ROTOR_EADDRESS},
+                 {"unix:", ROTOR_EADDRESS},
+                 {"192.0.2.1:0", UV_EADDRNOTAVAIL},
+                 {"unix:/no/such/folder/socket", UV_ENOENT},
+                 {"not..a.name:0", UV_EAI_NONAME}};
+    fixture f;
+    prepare(&f, 0);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_int_equal(try_listen(&f, cases[i].address, (rotor_listen_options){0}),
+                         cases[i].error);
+    assert_int_equal(rotor_loop_count(f.st.loop), 0);
+    assert_int_equal(rotor_loop_free(f.st.loop), 0);
+    assert_int_equal(f.closed, 0);
+}
+
+static void a_port_may_be_shared(void **state)
+{
+    fixture f, g;
+    rotor_listen_options share = {.reuse_port = true};
+    begin(&f, "127.0.0.1:0", share, 0);
+    begin(&g, f.where, share, 0);
+    assert_string_equal(f.where, g.where);
+    for (int i = 0; i < 20; i++) {
+        int fd = sockets_connect(f.where);
+        TURN_UNTIL(f.st.loop, (sockets_turn(g.st.loop), f.sc.creates + g.sc.creates == i + 1));
+        close(fd);
+    }
+    end(&f);
+    end(&g);
+}
+
+/* -- options ----------------------------------------------------------------------------------- */
+
+static void small_packets_are_not_delayed_unless_asked(void **state)
+{
+    for (int delay = 0; delay <= 1; delay++) {
+        fixture f;
+        int on = -1;
+        socklen_t len = sizeof on;
+        begin(&f, "127.0.0.1:0", (rotor_listen_options){.delay = delay}, 0);
+        int fd = sockets_connect(f.where);
+        sockets_expect(f.st.loop, fd, "hi\n");
+        assert_int_equal(getsockopt(f.sc.stream->io.fd, IPPROTO_TCP, TCP_NODELAY, &on, &len), 0);
+        assert_int_equal(on, !delay);
+        assert_true(fcntl(f.sc.stream->io.fd, F_GETFD) & FD_CLOEXEC);
+        close(fd);
+        end(&f);
+    }
+}
+
+static void all_options_have_defaults(void **state)
+{
+    fixture f;
+    prepare(&f, 0);
+    f.sc.protocol.create = NULL; /* nobody comes */
+    assert_int_equal(rotor_listen(f.st.loop, "0", &f.sc.protocol, NULL, NULL), 0);
+    assert_int_equal(rotor_loop_count(f.st.loop), 1);
+    assert_int_equal(rotor_loop_free(f.st.loop), 0);
+}
+
+/* -- the end ----------------------------------------------------------------------------------- */
+
+static void connections_survive_their_listener(void **state)
+{
+    fixture f;
+    char text[64] = "untouched";
+    begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
+    int fd = sockets_connect(f.where);
+    sockets_expect(f.st.loop, fd, "hi\n");
+    rotor_handle stream = f.sc.stream->machine.self;
+    assert_int_equal(rotor_listener_address(f.st.loop, stream, text, sizeof text), UV_EINVAL);
+    assert_string_equal(text, "");
+    assert_int_equal(rotor_end(f.st.loop, f.listener, 0), 0);
+    stage_turn(&f.st);
+    assert_int_equal(f.closed, 1);
+    assert_int_equal(rotor_listener_address(f.st.loop, f.listener, text, sizeof text),
+                     ROTOR_ECLOSED);
+    assert_echoes(&f, fd);
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+    assert_int_equal(getpeername(fd, (struct sockaddr *)&address, &len), 0);
+    int late = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(late, (struct sockaddr *)&address, len), -1);
+    assert_int_equal(errno, ECONNREFUSED);
+    close(late);
+    close(fd);
+    TURN_UNTIL(f.st.loop, rotor_loop_count(f.st.loop) == 0);
+    end(&f);
+}
+
+/* Which a connection that was closed here would keep it from, for a while. */
+static void a_port_is_free_at_once(void **state)
+{
+    fixture f;
+    char where[128];
+    begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
+    int fd = sockets_connect(f.where);
+    sockets_expect(f.st.loop, fd, "hi\n");
+    end(&f);
+    assert_int_equal(recv(fd, where, 1, 0), 0);
+    close(fd);
+    strcpy(where, f.where);
+    begin(&f, where, (rotor_listen_options){0}, 0);
+    fd = sockets_connect(where);
+    sockets_expect(f.st.loop, fd, "hi\n");
+    close(fd);
+    end(&f);
+}
+
+static rotor_response listen_now(probe *p, rotor_scope *scope)
+{
+    fixture *f = p->plan->context;
+    assert_int_equal(try_listen(f, "127.0.0.1:0", (rotor_listen_options){0}), 0);
+    assert_int_equal(rotor_listener_address(scope->loop, f->listener, f->where, sizeof f->where),
+                     0);
+    return rotor_done();
+}
+
+static void a_transition_may_listen(void **state)
+{
+    fixture f;
+    probe_plan plan = {.name = "p", .context = &f, .on = {[WAKEUP] = listen_now}};
+    prepare(&f, 0);
+    probe_reset();
+    assert_int_equal(rotor_add(f.st.loop, &probe_type, &plan, NULL), 0);
+    assert_int_equal(rotor_wake(f.st.loop, plan.self), 0);
+    stage_turn(&f.st);
+    int fd = sockets_connect(f.where);
+    sockets_expect(f.st.loop, fd, "hi\n");
+    close(fd);
+    end(&f);
+}
+
+static void a_loop_without_room_cannot_listen(void **state)
+{
+    fixture f;
+    probe_plan plan = {.name = "p"};
+    char folder[] = "/tmp/rotor-test-XXXXXX", address[80];
+    assert_non_null(mkdtemp(folder));
+    snprintf(address, sizeof address, "unix:%s/socket", folder);
+    prepare(&f, 1);
+    probe_reset();
+    assert_int_equal(rotor_add(f.st.loop, &probe_type, &plan, NULL), 0);
+    assert_int_equal(try_listen(&f, address, (rotor_listen_options){0}), ROTOR_ECAPACITY);
+    assert_int_equal(rotor_loop_free(f.st.loop), 0);
+    assert_int_equal(f.closed, 0);
+    assert_int_equal(rmdir(folder), 0); /* so the socket is gone */
+}
+
+/* -- connections that fail --------------------------------------------------------------------- */
+
+static void fail_every_other(script *sc, rotor_stream *s, rotor_scope *scope)
+{
+    static const script_line fails = {.then = {.kind = ROTOR_INTENT_ERROR, .error = UV_EPERM}};
+    static script_line lines[2];
+    lines[0] = sc->creates % 2 ? fails : (script_line){.then = rotor_intent_done(), .say = "ok\n"};
+    sc->lines = lines;
+    sc->played = 0;
+}
+
+static void a_create_that_fails_ends_one_connection(void **state)
+{
+    fixture f;
+    begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
+    f.sc.act = fail_every_other;
+    int fds[6];
+    for (int i = 0; i < 6; i++)
+        fds[i] = sockets_connect(f.where);
+    for (int i = 0; i < 6; i++) {
+        if (i % 2)
+            sockets_expect(f.st.loop, fds[i], "ok\n");
+        assert_int_equal(sockets_end(f.st.loop, fds[i], NULL), 0);
+        close(fds[i]);
+    }
+    assert_int_equal(rotor_loop_count(f.st.loop), 1);
+    end(&f);
+}
+
+static void a_connection_that_is_gone_already_does_no_harm(void **state)
+{
+    fixture f;
+    begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
+    for (int i = 0; i < 5; i++)
+        sockets_reset(sockets_connect(f.where));
+    int fd = sockets_connect(f.where);
+    sockets_expect(f.st.loop, fd, "hi\n");
+    assert_echoes(&f, fd);
+    close(fd);
+    end(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(tcp_is_served),
+        TEST(ends_are_told_as_text),
+        TEST(unix_sockets_are_served),
+        TEST(abstract_sockets_are_served),
+        TEST(a_port_in_use_is_an_error),
+        TEST(bad_addresses_are_errors),
+        TEST(a_port_may_be_shared),
+        TEST(small_packets_are_not_delayed_unless_asked),
+        TEST(all_options_have_defaults),
+        TEST(connections_survive_their_listener),
+        TEST(a_port_is_free_at_once),
+        TEST(a_transition_may_listen),
+        TEST(a_loop_without_room_cannot_listen),
+        TEST(a_create_that_fails_ends_one_connection),
+        TEST(a_connection_that_is_gone_already_does_no_harm),
+    };
+    return cmocka_run_group_tests_name("listen", tests, NULL, NULL);
+}
