@@ -366,6 +366,8 @@ static void a_create_that_fails_ends_one_connection(void **state)
         close(fds[i]);
     }
     assert_int_equal(rotor_loop_count(f.st.loop), 1);
+    assert_int_equal(f.st.errors, 3);
+    assert_int_equal(f.st.error, UV_EPERM);
     end(&f);
 }
 
