@@ -38,7 +38,7 @@
     XX(HTTP_EFOLD, -10110, 400, "folded header line (section 5.2)")                                \
     XX(HTTP_EHOST, -10111, 400, "missing, repeated or invalid Host (section 3.2)")                 \
     XX(HTTP_ELENGTH, -10112, 400, "invalid or conflicting Content-Length (section 6.3)")           \
-    XX(HTTP_ESMUGGLE, -10113, 400, "contradictory message framing (section 6)")       \
+    XX(HTTP_ESMUGGLE, -10113, 400, "contradictory message framing (section 6)")                    \
     XX(HTTP_ECODING, -10114, 501, "transfer coding is not chunked (section 6.1)")                  \
     XX(HTTP_ECODING10, -10115, 400, "Transfer-Encoding in HTTP/1.0 (section 6.1)")                 \
     XX(HTTP_ECHUNK, -10116, 400, "malformed chunk (section 7.1)")                                  \
