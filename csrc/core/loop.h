@@ -60,7 +60,8 @@ int rotor_loop_free(rotor_loop *loop);
 ** it is queued: `seed` must stay valid until the present transition has returned and the new
 ** machine's `create` was called, and a failure of create goes to on_error. `create` is called in any
 ** case, also when the machine is ended or the loop freed before.
-** ROTOR_ECAPACITY, UV_ENOMEM and (while the loop is being freed) ROTOR_ECLOSED: nothing was created
+** ROTOR_ECAPACITY, UV_ENOMEM, UV_EINVAL (the type has no create, or a size below a machine's) and,
+** while the loop is being freed, ROTOR_ECLOSED: nothing was created
 ** and the seed not touched. */
 int rotor_add(rotor_loop *loop, const rotor_type *type, void *seed, rotor_handle *handle);
 

@@ -25,6 +25,11 @@ static int grow_slots(rotor_loop *loop)
     return 0;
 }
 
+const char *rotor_machine_name(const rotor_machine *m)
+{
+    return m->type->name_of ? m->type->name_of(m) : m->type->name;
+}
+
 rotor_machine *rotor_find(rotor_loop *loop, rotor_handle handle)
 {
     if (handle.slot >= loop->nslots || loop->slots[handle.slot].generation != handle.generation)
@@ -169,9 +174,12 @@ static int allocate(rotor_loop *loop, const rotor_type *type, void *seed, rotor_
         return ROTOR_ECLOSED;
     if (loop->count >= loop->capacity)
         return ROTOR_ECAPACITY;
+    size_t size = type->size_of ? type->size_of(seed) : type->size;
+    if (size < sizeof(rotor_machine) || !type->create)
+        return UV_EINVAL;
     if (loop->free_slot == NO_SLOT && grow_slots(loop))
         return UV_ENOMEM;
-    rotor_machine *m = rotor_alloc_zero(type->size_of ? type->size_of(seed) : type->size);
+    rotor_machine *m = rotor_alloc_zero(size);
     if (!m)
         return UV_ENOMEM;
     rotor__slot *slot = &loop->slots[loop->free_slot];

@@ -97,8 +97,10 @@ struct rotor_type {
     const char *name; /* for messages */
     size_t size;      /* of the struct, whose first member is a rotor_machine */
 
-    /* NULL, or the size of the struct to make from `seed`, if it differs from seed to seed. */
+    /* NULL, or the size of the struct to make from `seed`, and the name of one machine, where they
+    ** differ from machine to machine. A size of 0 refuses the seed (UV_EINVAL). */
     size_t (*size_of)(const void *seed);
+    const char *(*name_of)(const rotor_machine *m);
 
     /* Begin. The struct is all zero but for its rotor_machine. What `create` takes out of `seed`
     ** it owns, also when it fails; `drop` follows in any case. */
@@ -156,5 +158,8 @@ struct rotor_machine {
     uint32_t flags;
     int status;
 };
+
+/* The machine's name for messages: of its type, or a stream's protocol's. */
+const char *rotor_machine_name(const rotor_machine *m);
 
 #endif

@@ -18,7 +18,8 @@ typedef struct rotor_connect_options {
 ** it is made, or its `fatal` when it cannot be, with ROTOR_ETIMEDOUT, an error of connect() or one of
 ** getaddrinfo() (UV_EAI_…). Several addresses of one name are tried in turn. `options` NULL: all
 ** defaults. `stream` (may be NULL) gets the handle. Never blocks. 0; ROTOR_EADDRESS; ROTOR_ECAPACITY;
-** UV_ENOMEM. May be called from a transition. */
+** UV_ENOMEM; UV_EINVAL when the protocol has no create or a size below a stream's. May be called from a
+** transition. */
 int rotor_connect(rotor_loop *loop, const char *address, const rotor_protocol *protocol,
                   const rotor_connect_options *options, rotor_handle *stream);
 

@@ -202,6 +202,8 @@ int rotor_listen(rotor_loop *loop, const char *text, const rotor_protocol *proto
         options.connections = descriptor_limit();
     if (handle)
         *handle = ROTOR_NO_HANDLE;
+    if (!rotor__protocol_is_valid(protocol))
+        return UV_EINVAL;
 
     int kind = rotor_address_parse(text, &address, &host);
     if (kind < 0)

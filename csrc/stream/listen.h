@@ -21,7 +21,8 @@ typedef struct rotor_listen_options {
 **
 ** When the loop is at its capacity or the process out of descriptors, accepting stops and goes on by
 ** itself; who waits in the backlog meanwhile is not lost. 0, ROTOR_EADDRESS, or what socket, bind and
-** listen said. May be called from a transition. */
+** listen said; UV_EINVAL when the protocol has no create or a size below a stream's. May be called from
+** a transition. */
 int rotor_listen(rotor_loop *loop, const char *address, const rotor_protocol *protocol,
                  const rotor_listen_options *options, rotor_handle *listener);
 

@@ -392,15 +392,27 @@ static void stream_drop(rotor_machine *m)
     s->transport->close(s);
 }
 
+bool rotor__protocol_is_valid(const rotor_protocol *protocol)
+{
+    return protocol->create && protocol->size >= sizeof(rotor_stream);
+}
+
 static size_t stream_size(const void *seed)
 {
-    return ((const rotor_stream_seed *)seed)->protocol->size;
+    const rotor_protocol *protocol = ((const rotor_stream_seed *)seed)->protocol;
+    return rotor__protocol_is_valid(protocol) ? protocol->size : 0;
+}
+
+static const char *stream_name(const rotor_machine *m)
+{
+    return ((const rotor_stream *)m)->protocol->name;
 }
 
 const rotor_type rotor_stream_type = {
     .name = "stream",
     .size = sizeof(rotor_stream),
     .size_of = stream_size,
+    .name_of = stream_name,
     .create = stream_create,
     .ready = stream_ready,
     .wakeup = stream_wakeup,

@@ -221,4 +221,7 @@ typedef struct rotor_stream_seed {
 
 extern const rotor_type rotor_stream_type;
 
+/* private: whether it has a create, and the size of a stream at least. */
+bool rotor__protocol_is_valid(const rotor_protocol *protocol);
+
 #endif

@@ -9,6 +9,7 @@
 
 #include "../core/private.h"
 #include "../stream/connect.h"
+#include "../stream/listen.h"
 #include "names.h"
 #include "probe.h"
 #include "script.h"
@@ -77,6 +78,23 @@ static void assert_reaches(const char *address, int listener)
     assert_int_equal(sockets_end(f.st.loop, fd, NULL), 0);
     assert_int_equal(f.st.errors, 0);
     close(fd);
+    end(&f);
+}
+
+static void a_protocol_that_cannot_work_is_refused(void **state)
+{
+    fixture f;
+    begin(&f);
+    rotor_protocol protocol = f.sc.protocol;
+    rotor_handle handle;
+    protocol.create = NULL;
+    assert_int_equal(rotor_connect(f.st.loop, "127.0.0.1:1", &protocol, NULL, &handle), UV_EINVAL);
+    assert_int_equal(rotor_listen(f.st.loop, "127.0.0.1:0", &protocol, NULL, &handle), UV_EINVAL);
+    protocol = f.sc.protocol;
+    protocol.size = sizeof(rotor_stream) - 1;
+    assert_int_equal(rotor_connect(f.st.loop, "127.0.0.1:1", &protocol, NULL, &handle), UV_EINVAL);
+    assert_int_equal(rotor_listen(f.st.loop, "127.0.0.1:0", &protocol, NULL, &handle), UV_EINVAL);
+    assert_int_equal(rotor_loop_count(f.st.loop), 0);
     end(&f);
 }
 
@@ -418,6 +436,7 @@ static void a_reset_at_once_is_told_to_the_protocol(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_protocol_that_cannot_work_is_refused),
         TEST(tcp_is_reached),
         TEST(tcp6_is_reached),
         TEST(unix_sockets_are_reached),

@@ -245,7 +245,6 @@ static void all_options_have_defaults(void **state)
 {
     fixture f;
     prepare(&f, 0);
-    f.sc.protocol.create = NULL; /* nobody comes */
     assert_int_equal(rotor_listen(f.st.loop, "0", &f.sc.protocol, NULL, NULL), 0);
     assert_int_equal(rotor_loop_count(f.st.loop), 1);
     assert_int_equal(rotor_loop_free(f.st.loop), 0);

@@ -33,6 +33,22 @@ static void created_at_once_and_dropped_with_the_loop(void **state)
     assert_string_equal(probe_log(), "a.create a.drop");
 }
 
+static void a_type_that_cannot_work_is_refused(void **state)
+{
+    rotor_loop *loop = new_loop(0);
+    rotor_type type = probe_type;
+    rotor_handle handle;
+    type.create = NULL;
+    assert_int_equal(rotor_add(loop, &type, NULL, &handle), UV_EINVAL);
+    type = probe_type;
+    type.size = sizeof(rotor_machine) - 1;
+    assert_int_equal(rotor_add(loop, &type, NULL, &handle), UV_EINVAL);
+    assert_int_equal(handle.generation, 0);
+    assert_int_equal(rotor_loop_count(loop), 0);
+    probe_free(loop);
+    assert_string_equal(probe_log(), "");
+}
+
 static rotor_response timeout_now(probe *p, rotor_scope *scope)
 {
     return rotor_ok_until(rotor_now(scope));
@@ -510,6 +526,7 @@ int main(void)
         TEST(drop_may_queue_as_well),
         TEST(again_lets_others_have_their_turn),
         TEST(again_and_woken_and_ended),
+        TEST(a_type_that_cannot_work_is_refused),
         TEST(out_of_memory),
     };
     return cmocka_run_group_tests_name("machine", tests, NULL, NULL);
