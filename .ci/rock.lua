@@ -21,7 +21,7 @@ local answer
 local Client = rotor.protocol "Client" {
   create = function(_, stream)
     stream:write("hello\n")
-    return stream:expect_delimiter("\n", 4096, 0, 10)
+    return stream:expect_delimiter("\n", 4096, 10)
   end,
   bytes_read = function(_, stream, n)
     answer = stream:take(n)

@@ -1,6 +1,6 @@
 -- Usage: countdown.lua PORT | ADDR:PORT
--- Counts down from five, a second a step, for whoever connects (try telnet). The counting is a machine
--- that waits for nothing but deadlines; it writes to the visitor's stream.
+-- Counts down from five, a second a step, for whoever connects (try telnet). The counting is a
+-- machine that waits for nothing but deadlines; it writes to the visitor's stream.
 local rotor = require "rotor"
 
 local FROM, STEP = 5, 1.0 -- seconds

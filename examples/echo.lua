@@ -5,7 +5,7 @@ local rotor = require "rotor"
 local LONGEST_LINE, PATIENCE = 4096, 60 -- bytes, seconds
 
 local function next_line(stream)
-  return stream:expect_delimiter("\n", LONGEST_LINE, 0, PATIENCE)
+  return stream:expect_delimiter("\n", LONGEST_LINE, PATIENCE)
 end
 
 local Echo = rotor.protocol "Echo" {

@@ -48,8 +48,11 @@ build = {
         "csrc/http/scan.c",
         "csrc/http/server.c",
         "csrc/lua/class.c",
+        "csrc/lua/connect.c",
         "csrc/lua/core.c",
         "csrc/lua/future.c",
+        "csrc/lua/future_combine.c",
+        "csrc/lua/handle.c",
         "csrc/lua/http.c",
         "csrc/lua/loop.c",
         "csrc/lua/machine.c",
@@ -69,6 +72,7 @@ build = {
     },
     rotor = "lua/rotor/init.lua",
     ["rotor.http"] = "lua/rotor/http.lua",
+    ["rotor.types"] = "lua/rotor/types.lua",
   },
 }
 

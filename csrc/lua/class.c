@@ -1,19 +1,5 @@
 /* Machine types and protocols as Lua declares them: a name and a table of transitions. */
-#include <string.h>
-
 #include "lua_private.h"
-
-static const char verdict = 0;
-
-void rotor__lua_push_verdict(lua_State *L)
-{
-    lua_pushlightuserdata(L, (void *)&verdict);
-}
-
-bool rotor__lua_is_verdict(lua_State *L, int index)
-{
-    return lua_touserdata(L, index) == &verdict;
-}
 
 rotor__lua_class *rotor__lua_new_class(lua_State *L, const rotor__kind *kind,
                                        const char *const *names)
@@ -22,9 +8,8 @@ rotor__lua_class *rotor__lua_new_class(lua_State *L, const rotor__kind *kind,
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
     rotor__lua_class *class = rotor__lua_new(L, kind, sizeof *class, 1);
-    class->vm = rotor__lua_vm(L);
     class->names = names;
-    class->metatable = LUA_NOREF;
+    class->metatable = class->anchor = LUA_NOREF;
     for (int i = 0; i < ROTOR__LUA_TRANSITIONS; i++)
         class->transitions[i] = LUA_NOREF;
     lua_pushvalue(L, 1);
@@ -45,18 +30,40 @@ rotor__lua_class *rotor__lua_new_class(lua_State *L, const rotor__kind *kind,
     return class;
 }
 
+static void unref(lua_State *L, int *ref)
+{
+    luaL_unref(L, LUA_REGISTRYINDEX, *ref);
+    *ref = LUA_NOREF;
+}
+
 int rotor__lua_class_gc(lua_State *L)
 {
-    rotor__lua_class *class = lua_touserdata(L, 1);
+    rotor__lua_class *class = rotor__lua_test(L, 1, &rotor__kind_type);
+    if (!class)
+        class = rotor__lua_check(L, 1, &rotor__kind_protocol);
+    if (class->uses > 0) /* the state closes, and machines are still to be dropped */
+        return 0;
     for (int i = 0; i < ROTOR__LUA_TRANSITIONS; i++)
-        luaL_unref(L, LUA_REGISTRYINDEX, class->transitions[i]);
-    luaL_unref(L, LUA_REGISTRYINDEX, class->metatable);
+        unref(L, &class->transitions[i]);
+    unref(L, &class->metatable);
     return 0;
 }
 
-const char *rotor__lua_class_name(const rotor__lua_class *class)
+rotor__lua_class *rotor__lua_retain(lua_State *L, int index)
 {
-    return class->object.kind == &rotor__kind_type ? class->type.name : class->protocol.name;
+    rotor__lua_class *class = lua_touserdata(L, index);
+    if (class->uses == 0) {
+        lua_pushvalue(L, index);
+        class->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    class->uses++;
+    return class;
+}
+
+void rotor__lua_release(rotor__lua_loop *ll, rotor__lua_class *class)
+{
+    if (--class->uses == 0)
+        unref(ll->vm->D, &class->anchor);
 }
 
 void rotor__lua_push_self(lua_State *L, const rotor__lua_class *class)
@@ -64,4 +71,19 @@ void rotor__lua_push_self(lua_State *L, const rotor__lua_class *class)
     lua_newtable(L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, class->metatable);
     lua_setmetatable(L, -2);
+}
+
+int rotor__lua_no_verdict(lua_State *D, const rotor__lua_class *class, int which,
+                          const char *wanted)
+{
+    lua_Debug place;
+    const char *got = luaL_typename(D, -1);
+    if (lua_isnil(D, -1))
+        got = "nothing";
+    else if (lua_islightuserdata(D, -1))
+        got = "what another has asked for, or asked for earlier";
+    rotor__lua_push_transition(D, class, which);
+    lua_getinfo(D, ">S", &place);
+    return luaL_error(D, "%s:%d: %s returned %s; it returns %s", place.short_src, place.linedefined,
+                      class->names[which], got, wanted);
 }

@@ -2,7 +2,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "../core/alloc.h"
 #include "lua_private.h"
 
 /* -- userdata ---------------------------------------------------------------------------------- */
@@ -126,8 +125,8 @@ uint32_t rotor__lua_option_ms(lua_State *L, int index, const char *name)
         return 0;
     if (lua_type(L, -1) != LUA_TNUMBER || !to_ms(lua_tonumber(L, -1), &ms) || ms == 0 ||
         ms > UINT32_MAX)
-        luaL_error(L, "option '%s': seconds expected, more than 0, got %s", name,
-                   luaL_tolstring(L, -1, NULL));
+        luaL_error(L, "option '%s': seconds expected, more than 0 and less than 50 days, got %s",
+                   name, luaL_tolstring(L, -1, NULL));
     lua_pop(L, 1);
     return (uint32_t)ms;
 }
@@ -156,14 +155,14 @@ void rotor__lua_check_options(lua_State *L, int index, const char *const *names)
             known++;
         if (!name || !*known) {
             luaL_Buffer b;
+            name = luaL_tolstring(L, -2, NULL);
             luaL_buffinit(L, &b);
             for (known = names; *known; known++) {
                 luaL_addstring(&b, known == names ? "" : ", ");
                 luaL_addstring(&b, *known);
             }
             luaL_pushresult(&b);
-            luaL_error(L, "unknown option '%s'; known are: %s",
-                       name ? name : luaL_typename(L, -3), lua_tostring(L, -1));
+            luaL_error(L, "unknown option '%s'; known are: %s", name, lua_tostring(L, -1));
         }
         lua_pop(L, 1);
     }
@@ -171,8 +170,7 @@ void rotor__lua_check_options(lua_State *L, int index, const char *const *names)
 
 /* -- calling Lua ------------------------------------------------------------------------------- */
 
-/* The message handler: any error value as text, with the traceback. */
-static int add_traceback(lua_State *L)
+int rotor__lua_traceback(lua_State *L)
 {
     const char *message = luaL_tolstring(L, 1, NULL);
     luaL_traceback(L, L, message, 1);
@@ -181,52 +179,68 @@ static int add_traceback(lua_State *L)
 
 static void print_error(lua_State *L, int index)
 {
-    lua_writestringerror("rotor: %s\n", lua_tostring(L, index));
+    const char *message = lua_tostring(L, index);
+    lua_writestringerror("rotor: %s\n", message ? message : "an error without a message");
 }
 
 typedef struct report {
     rotor__lua_loop *ll;
     const char *name, *transition;
+    int error; /* 0: it is a value of Lua's */
 } report;
 
 /* [value, report] */
 static int tell(lua_State *D)
 {
     const report *r = lua_touserdata(D, 2);
-    const char *message = luaL_tolstring(D, 1, NULL);
+    if (r->error)
+        lua_pushfstring(D, "%s: %s", rotor_err_name(r->error), rotor_strerror(r->error));
+    const char *message = luaL_tolstring(D, r->error ? -1 : 1, NULL);
     if (r->transition)
         lua_pushfstring(D, "%s: %s: %s", r->name, r->transition, message);
     else
         lua_pushfstring(D, "%s: %s", r->name, message);
+    int told = lua_gettop(D);
     if (r->ll->on_error == LUA_NOREF) {
-        print_error(D, -1);
+        print_error(D, told);
         return 0;
     }
+    rotor__lua_push_handler(D);
     lua_rawgeti(D, LUA_REGISTRYINDEX, r->ll->on_error);
-    lua_insert(D, -2);
-    lua_call(D, 1, 0);
+    lua_pushvalue(D, told);
+    if (lua_pcall(D, 1, 0, -3) != LUA_OK) { /* there is nobody else to tell */
+        print_error(D, told);
+        lua_pushfstring(D, "on_error: %s", lua_tostring(D, -1));
+        print_error(D, -1);
+    }
     return 0;
+}
+
+/* [-1, +0, -] */
+static void report_value(report *r)
+{
+    lua_State *D = r->ll->vm->D;
+    rotor__lua_push_handler(D);
+    lua_insert(D, -2);
+    lua_pushcfunction(D, tell);
+    lua_insert(D, -2);
+    lua_pushlightuserdata(D, r);
+    if (lua_pcall(D, 2, 0, -4) != LUA_OK) {
+        print_error(D, -1);
+        lua_pop(D, 1);
+    }
+    lua_pop(D, 1);
 }
 
 void rotor__lua_report(rotor__lua_loop *ll, const char *name, const char *transition)
 {
-    lua_State *D = ll->vm->D;
-    report r = {ll, name, transition};
-    lua_pushcfunction(D, tell);
-    lua_insert(D, -2);
-    lua_pushlightuserdata(D, &r);
-    if (lua_pcall(D, 2, 0, 1) != LUA_OK) {
-        print_error(D, -1); /* on_error itself has failed: there is nobody else to tell */
-        lua_pop(D, 1);
-    }
+    report_value(&(report){ll, name, transition, 0});
 }
 
-int rotor__lua_protect(rotor__lua_loop *ll, int n, const char *name, const char *transition)
+void rotor__lua_report_error(rotor__lua_loop *ll, const char *name, int error)
 {
-    if (lua_pcall(ll->vm->D, n, 0, 1) == LUA_OK)
-        return 0;
-    rotor__lua_report(ll, name, transition);
-    return ROTOR_ELUA;
+    lua_pushnil(ll->vm->D);
+    report_value(&(report){ll, name, NULL, error});
 }
 
 /* -- opening ----------------------------------------------------------------------------------- */
@@ -249,21 +263,18 @@ rotor__vm *rotor__lua_vm(lua_State *L)
     object = rotor__lua_new(L, &kind_vm, sizeof *object, 1);
     object->vm.D = lua_newthread(L);
     lua_setiuservalue(L, -2, 1);
-    lua_pushcfunction(object->vm.D, add_traceback);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
     return &object->vm;
 }
 
-/* The state closes. This was the first userdata with a finalizer, so it is the last to go. */
+/* The state closes. This was the first userdata with a finalizer, so it is the last of rotor's to go;
+** the program's own finalizers may still come. */
 static int vm_gc(lua_State *L)
 {
-    vm_object *object = lua_touserdata(L, 1);
-    for (rotor__lua_loop *ll = object->vm.loops, *next; ll; ll = next) {
-        next = ll->next;
+    vm_object *object = rotor__lua_check(L, 1, &kind_vm);
+    object->vm.closed = true;
+    for (rotor__lua_loop *ll = object->vm.loops; ll; ll = ll->next)
         rotor__lua_free_loop(ll);
-        if (!ll->loop) /* else os.exit() was called inside one of its transitions */
-            rotor_free(ll);
-    }
     object->vm.loops = NULL;
     return 0;
 }
@@ -279,6 +290,7 @@ LUAMOD_API int luaopen_rotor_core(lua_State *L)
     lua_pushliteral(L, ROTOR_VERSION);
     lua_setfield(L, -2, "version");
     rotor__lua_open_loop(L);
+    rotor__lua_open_handle(L);
     rotor__lua_open_machine(L);
     rotor__lua_open_protocol(L);
     rotor__lua_open_stream(L);

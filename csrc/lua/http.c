@@ -151,6 +151,8 @@ static int response_header(lua_State *L)
     int error = h ? rotor_http_add(h, name, value) : 0; /* a client that left is no misuse */
     if (error == ROTOR_EHEADER)
         return luaL_error(L, "header '%s': %s", name.data, rotor_strerror(error));
+    if (error == ROTOR_ESTATE)
+        return luaL_error(L, "the request was answered before; headers come before send");
     if (error)
         return misused(L, error);
     lua_settop(L, 1);
@@ -161,16 +163,19 @@ static int response_header(lua_State *L)
 static int response_send(lua_State *L)
 {
     exchange_object *object = rotor__lua_check(L, 1, &kind_response);
-    rotor_text body = {"", 0};
     lua_Integer status = object->status;
-    int a = 2;
-    if (lua_type(L, 2) == LUA_TNUMBER) {
+    int type = lua_type(L, 2);
+    int a = type == LUA_TNUMBER || type == LUA_TNIL ? 3 : 2;
+    if (type == LUA_TNUMBER) {
         status = lua_tointeger(L, 2); /* 0 for a fraction, which is refused, too */
         luaL_argcheck(L, status >= 200 && status <= 599, 2, "a status from 200 to 599 expected");
-        a = 3;
     }
-    if (!lua_isnoneornil(L, a))
-        body.data = luaL_checklstring(L, a, &body.len);
+    rotor_text body;
+    body.data = lua_tolstring(L, a, &body.len); /* NULL and 0, if it is none */
+    if (!body.data && !lua_isnoneornil(L, a))
+        luaL_checkstring(L, a);
+    if (a == 2 && !lua_isnoneornil(L, 3))
+        luaL_argerror(L, 3, "nothing more expected; a status comes before the body");
     rotor_http *h = find(object);
     if (!h)
         return rotor__lua_fail(L, ROTOR_ECLOSED);
@@ -229,6 +234,7 @@ static rotor_response on_request(rotor_http *h, rotor_scope *scope)
     *server->request = exchange;
     exchange.object.kind = &kind_response;
     *server->response = exchange;
+    rotor__lua_push_handler(D);
     lua_rawgeti(D, LUA_REGISTRYINDEX, server->handler);
     lua_rawgeti(D, LUA_REGISTRYINDEX, server->request_ref);
     lua_rawgeti(D, LUA_REGISTRYINDEX, server->response_ref);
@@ -239,7 +245,27 @@ static rotor_response on_request(rotor_http *h, rotor_scope *scope)
     return error ? rotor_error(error) : rotor_ok();
 }
 
-static const rotor_http_handler handler = {.name = "http", .request_received = on_request};
+static int throw_unanswered(lua_State *D)
+{
+    const rotor_http *h = lua_touserdata(D, 1);
+    push_text(D, rotor_http_method(h));
+    push_text(D, rotor_http_path(h));
+    return luaL_error(D, "%s %s was not answered in time", lua_tostring(D, -2),
+                      lua_tostring(D, -1));
+}
+
+/* Most likely a handler that has forgotten to answer, so its author is told. */
+static rotor_response on_timeout(rotor_http *h, rotor_scope *scope)
+{
+    lua_server *server = rotor_http_context(h);
+    (void)rotor__lua_run(server->ll, throw_unanswered, h, "http", NULL);
+    (void)rotor_http_add_text(h, "Connection", "close");
+    int error = rotor_http_send_text(h, 503, "503 Service Unavailable\n");
+    return error ? rotor_error(error) : rotor_done();
+}
+
+static const rotor_http_handler handler = {
+    .name = "http", .request_received = on_request, .timeout = on_timeout};
 
 static void on_closed(void *context)
 {
@@ -253,18 +279,16 @@ static void on_closed(void *context)
 int rotor__lua_serve(lua_State *L)
 {
     static const char *const known[] = {
-        "max_request_line", "max_head",    "max_fields",      "max_body",        "head_timeout",
-        "body_timeout",     "body_rate",   "handler_timeout", "idle_timeout",    "stall_timeout",
-        "backlog",          "reuse_port",  "delay",           "connections",     NULL};
-    rotor__lua_loop *ll;
-    int a = rotor__lua_args(L, &ll);
+        "max_request_line", "max_head",   "max_fields",      "max_body",     "head_timeout",
+        "body_timeout",     "body_rate",  "handler_timeout", "idle_timeout", "stall_timeout",
+        "backlog",          "reuse_port", "delay",           "connections",  NULL};
+    int a = rotor__lua_args(L);
     int o = a + 2;
     const char *address = luaL_checkstring(L, a);
     luaL_checktype(L, a + 1, LUA_TFUNCTION);
     rotor__lua_check_options(L, o, known);
     rotor_http_config config = {.closed = on_closed};
-    config.limits.request_line =
-        (uint32_t)rotor__lua_option(L, o, "max_request_line", 16, 1 << 24);
+    config.limits.request_line = (uint32_t)rotor__lua_option(L, o, "max_request_line", 16, 1 << 24);
     config.limits.head = (uint32_t)rotor__lua_option(L, o, "max_head", 16, 1 << 24);
     config.limits.fields = (uint32_t)rotor__lua_option(L, o, "max_fields", 1, 1 << 16);
     config.limits.body = (uint64_t)rotor__lua_option(L, o, "max_body", 1, 1 << 30);
@@ -276,12 +300,16 @@ int rotor__lua_serve(lua_State *L)
     config.stall_ms = rotor__lua_option_ms(L, o, "stall_timeout");
     rotor__lua_listen_options(L, o, &config.listen);
 
-    lua_server *server = rotor_alloc_zero(sizeof *server);
-    if (!server)
-        return luaL_error(L, "not enough memory");
-    server->ll = ll;
+    rotor__lua_loop *ll = rotor__lua_meant(L);
     lua_pushvalue(L, a + 1);
-    server->handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    int handler_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_server *server = rotor_alloc_zero(sizeof *server);
+    if (!server) {
+        luaL_unref(L, LUA_REGISTRYINDEX, handler_ref);
+        return luaL_error(L, "not enough memory");
+    }
+    server->ll = ll;
+    server->handler = handler_ref;
     server->request_ref = server->response_ref = LUA_NOREF;
     config.context = server;
     rotor_handle handle;

@@ -1,9 +1,12 @@
 /* What the files of the Lua module share.
 **
 ** Transitions written in Lua run on a thread (a coroutine) of their own, `vm->D`, never on the thread
-** that called rotor.run(): its stack holds the message handler at index 1 and is otherwise empty
-** between calls. Every userdata begins with a tag that says what it is, which is cheaper to check
-** than a metatable. */
+** that called rotor.run(). Its stack is empty between calls, so a program that got hold of it by
+** coroutine.running() finds it dead and can do nothing to it. Every userdata begins with a tag that
+** says what it is, which is cheaper to check than a metatable.
+**
+** On D nothing may be called outside rotor__lua_protect() that can throw, as nobody would catch it:
+** of Lua's functions only the pushing of what needs no memory, lua_rawgeti() and luaL_unref(). */
 #ifndef ROTOR_LUA_PRIVATE_H
 #define ROTOR_LUA_PRIVATE_H
 
@@ -14,15 +17,22 @@
 
 typedef struct rotor__vm rotor__vm;
 
-/* A loop as Lua knows it. Allocated until the Lua state closes, so that objects may keep pointing to
-** it; `loop` is NULL once it is closed. */
+enum { ROTOR__LUA_SIGNALS = 8 };
+
+/* A loop as Lua knows it: a userdata that stays until the Lua state closes, so that objects may keep
+** pointing to it; `loop` is NULL once it is closed. What is noted as a reference may be LUA_NOREF. */
 typedef struct rotor__lua_loop {
     rotor__vm *vm;
     rotor_loop *loop;
-    rotor_scope *scope; /* of the transition that runs now */
-    int on_error;       /* reference to a function, or LUA_NOREF */
-    int context;        /* reference to any value, or LUA_NOREF */
-    int scope_object;   /* reference to the one userdata that scopes appear as */
+    rotor_scope *scope;      /* of the machine's transition that runs now */
+    rotor_response response; /* what that transition has asked for */
+    bool has_response;
+    int on_error;                    /* reference to a function */
+    int context;                     /* reference to any value */
+    int scope_object;                /* reference to the one userdata that scopes appear as */
+    int handles;                     /* reference to the table of handles in use */
+    int signals[ROTOR__LUA_SIGNALS]; /* references to functions */
+    struct rotor__lua_follower *followers;
     struct rotor__lua_loop *next;
 } rotor__lua_loop;
 
@@ -30,6 +40,7 @@ struct rotor__vm {
     lua_State *D;
     rotor__lua_loop *loops;
     rotor__lua_loop *usual; /* the default loop, made when first needed */
+    bool closed;            /* the Lua state closes; there are no loops any more */
 };
 
 /* -- userdata (core.c) ------------------------------------------------------------------------- */
@@ -84,45 +95,64 @@ void rotor__lua_check_options(lua_State *L, int index, const char *const *names)
 
 /* -- calling Lua (core.c) ---------------------------------------------------------------------- */
 
-/* [-(n+1), +0, -] On vm->D: call the function below its `n` arguments. Whatever it throws is reported
-** with a traceback as coming from `name` and `transition`. 0 or ROTOR_ELUA. */
-int rotor__lua_protect(rotor__lua_loop *ll, int n, const char *name, const char *transition);
+/* The message handler: any error value as text, with the traceback. */
+int rotor__lua_traceback(lua_State *L);
+
+static inline void rotor__lua_push_handler(lua_State *D)
+{
+    lua_pushcfunction(D, rotor__lua_traceback);
+}
+
+/* [-1, +0, -] On vm->D: hand the value on top to the loop's on_error, or print it. `transition` may be
+** NULL. */
+void rotor__lua_report(rotor__lua_loop *ll, const char *name, const char *transition);
+
+/* [-0, +0, -] The same for an error code. */
+void rotor__lua_report_error(rotor__lua_loop *ll, const char *name, int error);
+
+/* [-(n+2), +0, -] On vm->D, with the message handler below the function below its `n` arguments: call it.
+** Whatever it throws is reported with a traceback as coming from `name` and `transition`. 0 or
+** ROTOR_ELUA. */
+static inline int rotor__lua_protect(rotor__lua_loop *ll, int n, const char *name,
+                                     const char *transition)
+{
+    lua_State *D = ll->vm->D;
+    bool failed = lua_pcall(D, n, 0, -(n + 2)) != LUA_OK;
+    if (failed)
+        rotor__lua_report(ll, name, transition);
+    lua_pop(D, 1);
+    return failed ? ROTOR_ELUA : 0;
+}
 
 /* [-0, +0, -] The same for the C function `fn`, with `data` as a light userdata at its index 1. What may
 ** throw, out of memory included, belongs in there. */
 static inline int rotor__lua_run(rotor__lua_loop *ll, lua_CFunction fn, void *data,
                                  const char *name, const char *transition)
 {
-    lua_pushcfunction(ll->vm->D, fn);
-    lua_pushlightuserdata(ll->vm->D, data);
+    lua_State *D = ll->vm->D;
+    rotor__lua_push_handler(D);
+    lua_pushcfunction(D, fn);
+    lua_pushlightuserdata(D, data);
     return rotor__lua_protect(ll, 1, name, transition);
 }
 
-/* [-1, +0, -] On vm->D: hand the value on top to the loop's on_error, or print it. */
-void rotor__lua_report(rotor__lua_loop *ll, const char *name, const char *transition);
-
-/* -- loops (loop.c) ---------------------------------------------------------------------------- */
+/* -- loops and handles (loop.c, handle.c) -------------------------------------------------------- */
 
 extern const rotor__kind rotor__kind_loop, rotor__kind_handle;
 
-/* A userdata of these kinds points to its loop right behind the object. */
-rotor__lua_loop *rotor__lua_check_loop(lua_State *L, int index);
+/* [-0, +0, e] Where the arguments begin: at 2 in a method of a loop, at 1 in a function of the module,
+** which is about the default loop. Then, with the arguments checked, that loop, which must be open. */
+int rotor__lua_args(lua_State *L);
+rotor__lua_loop *rotor__lua_meant(lua_State *L);
 
-/* [-0, +0, e] Where the arguments begin (2 in a method of a loop, 1 in a function of the module, which
-** is about the default loop), with *ll set to the loop that is meant. */
-int rotor__lua_args(lua_State *L, rotor__lua_loop **ll);
-
-/* The options that listening takes, from the table at `index` (or none). */
-void rotor__lua_listen_options(lua_State *L, int index, rotor_listen_options *options);
-
-/* [-0, +1 or 3, m] The handle, or the failure with the address in its message. */
-int rotor__lua_opened(lua_State *L, rotor__lua_loop *ll, const char *address, int error,
-                      rotor_handle handle);
-
+/* [-0, +1, m] The same handle each time, as long as anybody has it: it may be the key of a table. */
 void rotor__lua_push_handle(lua_State *L, rotor__lua_loop *ll, rotor_handle handle);
+
+/* [-0, +0, e] The handle at `index`, of a machine of that loop. */
+rotor_handle rotor__lua_check_handle(lua_State *L, int index, const rotor__lua_loop *ll);
+
 void rotor__lua_push_loop(lua_State *L, rotor__lua_loop *ll);
 void rotor__lua_free_loop(rotor__lua_loop *ll);
-rotor_handle rotor__lua_to_handle(lua_State *L, int index);
 
 /* -- types and protocols (class.c, machine.c, protocol.c) -------------------------------------- */
 
@@ -134,10 +164,11 @@ enum { ROTOR__LUA_TRANSITIONS = 8 };
 /* A machine type or protocol declared in Lua. */
 typedef struct rotor__lua_class {
     rotor__object object;
-    rotor__vm *vm;
-    const char *const *names;               /* of its transitions, NULL-terminated */
+    const char *const *names;                /* of its transitions, NULL-terminated */
     int transitions[ROTOR__LUA_TRANSITIONS]; /* references, LUA_NOREF where there is none */
-    int metatable;                          /* of `self`: __index is the table of the declaration */
+    int metatable; /* of `self`: __index is the table of the declaration */
+    unsigned uses; /* by machines and seeds */
+    int anchor;    /* reference to this userdata while it is used */
     union {
         rotor_type type;
         rotor_protocol protocol;
@@ -148,7 +179,10 @@ typedef struct rotor__lua_class {
 rotor__lua_class *rotor__lua_new_class(lua_State *L, const rotor__kind *kind,
                                        const char *const *names);
 int rotor__lua_class_gc(lua_State *L);
-const char *rotor__lua_class_name(const rotor__lua_class *class);
+
+/* [-0, +0, m] Keep the class at `index` until it is released as often. */
+rotor__lua_class *rotor__lua_retain(lua_State *L, int index);
+void rotor__lua_release(rotor__lua_loop *ll, rotor__lua_class *class);
 
 /* [-0, +1, m] A new `self` for a machine of the class. */
 void rotor__lua_push_self(lua_State *L, const rotor__lua_class *class);
@@ -158,27 +192,30 @@ static inline bool rotor__lua_has(const rotor__lua_class *class, int which)
     return class->transitions[which] != LUA_NOREF;
 }
 
-static inline void rotor__lua_push_transition(lua_State *L, const rotor__lua_class *class, int which)
+static inline void rotor__lua_push_transition(lua_State *L, const rotor__lua_class *class,
+                                              int which)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, class->transitions[which]);
 }
 
-/* What a transition must return: the value that scope and stream methods answer with, whose meaning
-** they have noted. */
-void rotor__lua_push_verdict(lua_State *L);
-bool rotor__lua_is_verdict(lua_State *L, int index);
+/* [v] A transition has returned the value on top and not what it should: complain, with its place.
+** `wanted` says what that is. */
+int rotor__lua_no_verdict(lua_State *D, const rotor__lua_class *class, int which,
+                          const char *wanted);
 
-/* What a Lua machine is created from. References are the machine's once it is created. */
+/* What a Lua machine is created from. */
 typedef struct rotor__lua_seed {
     rotor__lua_loop *ll;
-    rotor__lua_class *class;
-    int ref;       /* to the seed's value */
-    int class_ref; /* keeps the class */
-    int box_ref;   /* keeps the userdata that this struct is in, or LUA_NOREF */
+    rotor__lua_class *class; /* retained; NULL once it was taken, with `ref` */
+    int ref;                 /* to the seed's value */
 } rotor__lua_seed;
 
-/* [-2, +1 or 3, e] Add a machine of the type at index 1 with the seed at index 2. */
-int rotor__lua_add(lua_State *L, rotor__lua_loop *ll);
+/* [-0, +0, e] A seed of the class at `index` and the value on top, which it pops. */
+rotor__lua_seed *rotor__lua_new_seed(lua_State *L, rotor__lua_loop *ll, int index);
+void rotor__lua_free_seed(void *seed);
+
+/* Give back what the seed holds. */
+void rotor__lua_clear_seed(rotor__lua_seed *seed);
 
 /* [-0, +1 or 0, -] On D: why a machine of a Lua type has ended with an error, if that is still to be
 ** reported; false if not. */
@@ -187,8 +224,25 @@ bool rotor__lua_push_reason(rotor__lua_loop *ll, const rotor_machine *m);
 /* [-0, +1, e] A notifier for that machine. */
 void rotor__lua_push_notifier(lua_State *L, rotor__lua_loop *ll, rotor_handle machine);
 
+/* -- listening (connect.c) --------------------------------------------------------------------- */
+
+/* The options that listening takes, from the table at `index` (or none). */
+void rotor__lua_listen_options(lua_State *L, int index, rotor_listen_options *options);
+
+/* [-0, +1 or 3, m] The handle, or the failure with the address in its message. */
+int rotor__lua_opened(lua_State *L, rotor__lua_loop *ll, const char *address, int error,
+                      rotor_handle handle);
+
+/* -- futures (future.c) ------------------------------------------------------------------------ */
+
+/* The loop is closed: its futures' functions will not be called any more. */
+void rotor__lua_drop_followers(rotor__lua_loop *ll);
+
 /* -- functions of loops that live in other files ------------------------------------------------ */
 
+int rotor__lua_add(lua_State *L);
+int rotor__lua_listen(lua_State *L);
+int rotor__lua_connect(lua_State *L);
 int rotor__lua_future(lua_State *L);
 int rotor__lua_all(lua_State *L);
 int rotor__lua_first(lua_State *L);
@@ -198,6 +252,7 @@ int rotor__lua_serve(lua_State *L);
 
 /* Each adds its functions to the module's table on top of the stack. */
 void rotor__lua_open_loop(lua_State *L);
+void rotor__lua_open_handle(lua_State *L);
 void rotor__lua_open_machine(lua_State *L);
 void rotor__lua_open_protocol(lua_State *L);
 void rotor__lua_open_stream(lua_State *L);

@@ -4,21 +4,28 @@
 
 #include "lua_private.h"
 
+typedef struct rotor__stream_object rotor__stream_object;
+
 typedef struct rotor__lua_stream {
     rotor_stream stream;
     rotor__lua_loop *ll;
     rotor__lua_class *class;
-    int class_ref;
-    int object_ref; /* to the stream's object */
-    int error_ref;  /* to what stream:error() was given */
-    bool has_intent;
+    rotor__stream_object *object; /* NULL until there is one */
+    int object_ref;
+    int error_ref;       /* to what stream:error() was given */
+    bool asked;          /* one of its transitions is running */
+    bool has_intent;     /* which has asked for `intent` */
+    bool second;         /* the delimiter waited for is in the second of its uservalues */
     rotor_intent intent; /* what the transition has asked for */
 } rotor__lua_stream;
 
-typedef struct rotor__stream_object {
+/* Its uservalues: `self`, and two delimiters, as one may be waited for while another is asked for. */
+enum { ROTOR__STREAM_SELF = 1, ROTOR__STREAM_DELIMITER, ROTOR__STREAM_USERVALUES = 3 };
+
+struct rotor__stream_object {
     rotor__object object;
     rotor__lua_stream *s; /* NULL once the stream has ended */
-} rotor__stream_object;
+};
 
 #define ROTOR__LUA_CLASS_OF(p)                                                                     \
     ((rotor__lua_class *)((char *)(p)-offsetof(rotor__lua_class, protocol)))

@@ -14,17 +14,16 @@ typedef struct lua_machine {
     rotor_machine machine;
     rotor__lua_loop *ll;
     rotor__lua_class *class;
-    int class_ref, self_ref;
-    int value_ref; /* what it is done with, or its error */
-    bool thrown;   /* the error was reported when it was thrown */
+    int self_ref;
+    int value_ref;         /* what it is done with, or its error */
+    bool reported;         /* the error has been told */
     rotor__lua_seed spawn; /* of the child it is spawning */
 } lua_machine;
 
+/* There is one for each loop; what a transition does with it is noted in the loop. */
 typedef struct scope_object {
     rotor__object object;
     rotor__lua_loop *ll;
-    rotor_response response;
-    bool has_response;
 } scope_object;
 
 /* -- calling transitions ----------------------------------------------------------------------- */
@@ -38,12 +37,21 @@ typedef struct call {
     const rotor_machine *child;
 } call;
 
-static void push_error(lua_State *D, int error)
-{
-    lua_pushfstring(D, "%s: %s", rotor_err_name(error), rotor_strerror(error));
-}
-
 static bool is_lua_machine(const rotor_machine *m);
+
+/* [-0, +1 or 3, m] What the child is done with; or nil, its error and the name of that. */
+static int push_end(lua_State *D, const rotor_machine *child, int error)
+{
+    int ref = is_lua_machine(child) ? ((const lua_machine *)child)->value_ref : LUA_NOREF;
+    if (error && ref == LUA_NOREF)
+        return rotor__lua_fail(D, error);
+    if (error)
+        lua_pushnil(D);
+    lua_rawgeti(D, LUA_REGISTRYINDEX, ref);
+    if (error)
+        lua_pushstring(D, rotor_err_name(error));
+    return error ? 3 : 1;
+}
 
 static int push_arguments(lua_State *D, const call *c)
 {
@@ -60,23 +68,13 @@ static int push_arguments(lua_State *D, const call *c)
         return 2;
     case CHILD_DONE:
         rotor__lua_push_handle(D, c->m->ll, c->handle);
-        if (c->error)
-            lua_pushnil(D);
-        if (is_lua_machine(c->child))
-            lua_rawgeti(D, LUA_REGISTRYINDEX, ((const lua_machine *)c->child)->value_ref);
-        else
-            lua_pushnil(D);
-        if (c->error && lua_isnil(D, -1)) {
-            lua_pop(D, 1);
-            push_error(D, c->error);
-        }
-        return c->error ? 3 : 2;
+        return 1 + push_end(D, c->child, c->error);
     default:
         return 0;
     }
 }
 
-static scope_object *push_scope(lua_State *L, rotor__lua_loop *ll)
+static void push_scope(lua_State *L, rotor__lua_loop *ll)
 {
     if (ll->scope_object == LUA_NOREF) {
         scope_object *so = rotor__lua_new(L, &rotor__kind_scope, sizeof *so, 0);
@@ -84,7 +82,6 @@ static scope_object *push_scope(lua_State *L, rotor__lua_loop *ll)
         ll->scope_object = luaL_ref(L, LUA_REGISTRYINDEX);
     }
     lua_rawgeti(L, LUA_REGISTRYINDEX, ll->scope_object);
-    return lua_touserdata(L, -1);
 }
 
 static int run(lua_State *D)
@@ -103,31 +100,36 @@ static int run(lua_State *D)
         lua_call(D, 1, 0);
         return 0;
     }
-    scope_object *so = push_scope(D, m->ll);
-    so->has_response = false;
+    push_scope(D, m->ll);
+    m->ll->has_response = false;
     lua_call(D, 2 + push_arguments(D, c), 1);
-    if (!so->has_response || !rotor__lua_is_verdict(D, -1))
-        return luaL_error(D,
-                          "a transition returns scope:ok, same, spawn, done or error; "
-                          "this one returned %s",
-                          lua_isnil(D, -1) ? "nothing" : luaL_tolstring(D, -1, NULL));
+    if (!m->ll->has_response || lua_touserdata(D, -1) != m->ll)
+        return rotor__lua_no_verdict(D, m->class, c->which,
+                                     "what scope:ok, same, spawn, done or error does");
     return 0;
+}
+
+static void clear_value(lua_machine *m)
+{
+    luaL_unref(m->ll->vm->D, LUA_REGISTRYINDEX, m->value_ref);
+    m->value_ref = LUA_NOREF;
 }
 
 static rotor_response transition(rotor_scope *scope, call *c)
 {
     lua_machine *m = c->m;
-    m->ll->scope = scope;
-    int error = rotor__lua_run(m->ll, run, c, m->class->type.name, names[c->which]);
-    m->ll->scope = NULL;
+    rotor__lua_loop *ll = m->ll;
+    ll->scope = scope;
+    int error = rotor__lua_run(ll, run, c, m->class->type.name, names[c->which]);
+    ll->scope = NULL;
     if (error) {
-        m->thrown = true;
+        clear_value(m);
+        m->reported = true;
         return rotor_error(error);
     }
-    lua_State *D = m->ll->vm->D;
-    lua_rawgeti(D, LUA_REGISTRYINDEX, m->ll->scope_object);
-    rotor_response r = ((scope_object *)lua_touserdata(D, -1))->response;
-    lua_pop(D, 1);
+    rotor_response r = ll->response;
+    if (m->value_ref != LUA_NOREF && r.kind != ROTOR_DONE && r.kind != ROTOR_ERROR)
+        clear_value(m); /* it has thought better of it */
     return r;
 }
 
@@ -137,20 +139,22 @@ static rotor_response on_create(rotor_machine *base, rotor_scope *scope, void *d
 {
     lua_machine *m = (lua_machine *)base;
     rotor__lua_seed *seed = data;
-    lua_State *D = seed->ll->vm->D;
     call c = {.m = m, .which = CREATE, .ref = seed->ref};
     m->ll = seed->ll;
     m->class = seed->class;
-    m->class_ref = seed->class_ref;
-    m->self_ref = m->value_ref = LUA_NOREF;
-    m->spawn.ref = m->spawn.class_ref = LUA_NOREF;
-    luaL_unref(D, LUA_REGISTRYINDEX, seed->box_ref);
-    seed->ref = seed->class_ref = seed->box_ref = LUA_NOREF;
+    m->self_ref = m->value_ref = m->spawn.ref = LUA_NOREF;
+    m->spawn.ll = m->ll;
+    seed->class = NULL;
+    seed->ref = LUA_NOREF;
+    if (base->parent.generation == 0) /* of rotor_add(), not in a parent */
+        rotor__lua_free_seed(seed);
     rotor_response r = transition(scope, &c);
-    luaL_unref(D, LUA_REGISTRYINDEX, c.ref);
+    luaL_unref(m->ll->vm->D, LUA_REGISTRYINDEX, c.ref);
     /* Whoever adds or spawns this machine hears a code only. */
-    if (r.kind == ROTOR_ERROR && rotor__lua_push_reason(m->ll, base))
+    if (r.kind == ROTOR_ERROR && rotor__lua_push_reason(m->ll, base)) {
         rotor__lua_report(m->ll, m->class->type.name, names[CREATE]);
+        m->reported = true;
+    }
     return r;
 }
 
@@ -165,13 +169,13 @@ static rotor_response on_spawned(rotor_machine *base, rotor_scope *scope, rotor_
 static rotor_response on_spawn_error(rotor_machine *base, rotor_scope *scope, int error, void *seed)
 {
     lua_machine *m = (lua_machine *)base;
-    lua_State *D = m->ll->vm->D;
+    if (!rotor__lua_has(m->class, SPAWN_ERROR))
+        return rotor_error(error);
     call c = {.m = m, .which = SPAWN_ERROR, .error = error, .ref = m->spawn.ref};
-    luaL_unref(D, LUA_REGISTRYINDEX, m->spawn.class_ref);
-    m->spawn.ref = m->spawn.class_ref = LUA_NOREF;
-    rotor_response r =
-        rotor__lua_has(m->class, SPAWN_ERROR) ? transition(scope, &c) : rotor_error(error);
-    luaL_unref(D, LUA_REGISTRYINDEX, c.ref);
+    m->spawn.ref = LUA_NOREF; /* the transition may spawn again */
+    rotor__lua_clear_seed(&m->spawn);
+    rotor_response r = transition(scope, &c);
+    luaL_unref(m->ll->vm->D, LUA_REGISTRYINDEX, c.ref);
     return r;
 }
 
@@ -209,9 +213,10 @@ static void on_drop(rotor_machine *base)
         call c = {.m = m, .which = DROP};
         (void)rotor__lua_run(m->ll, run, &c, m->class->type.name, names[DROP]);
     }
-    const int refs[] = {m->self_ref, m->value_ref, m->spawn.ref, m->spawn.class_ref, m->class_ref};
-    for (size_t i = 0; i < sizeof refs / sizeof *refs; i++)
-        luaL_unref(D, LUA_REGISTRYINDEX, refs[i]);
+    luaL_unref(D, LUA_REGISTRYINDEX, m->self_ref);
+    clear_value(m);
+    rotor__lua_clear_seed(&m->spawn);
+    rotor__lua_release(m->ll, m->class);
 }
 
 static bool is_lua_machine(const rotor_machine *m)
@@ -222,7 +227,7 @@ static bool is_lua_machine(const rotor_machine *m)
 bool rotor__lua_push_reason(rotor__lua_loop *ll, const rotor_machine *base)
 {
     const lua_machine *m = (const lua_machine *)base;
-    if (!is_lua_machine(base) || m->thrown || m->value_ref == LUA_NOREF)
+    if (!is_lua_machine(base) || m->reported || m->value_ref == LUA_NOREF)
         return false;
     lua_rawgeti(ll->vm->D, LUA_REGISTRYINDEX, m->value_ref);
     return true;
@@ -249,30 +254,18 @@ static int l_type(lua_State *L)
     return 1;
 }
 
-/* [-0, +0, m] Take references to the class at `index` and the value above it. */
-static void fill_seed(lua_State *L, rotor__lua_seed *seed, rotor__lua_loop *ll, int index)
-{
-    seed->ll = ll;
-    seed->class = lua_touserdata(L, index);
-    lua_pushvalue(L, index + 1);
-    seed->ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_pushvalue(L, index);
-    seed->class_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-}
-
-int rotor__lua_add(lua_State *L, rotor__lua_loop *ll)
+/* [-0, +1 or 3, e] add(type[, seed]) */
+int rotor__lua_add(lua_State *L)
 {
     rotor_handle handle;
-    rotor__lua_seed *seed = lua_newuserdatauv(L, sizeof *seed, 0);
-    fill_seed(L, seed, ll, 1);
-    lua_pushvalue(L, -1);
-    seed->box_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    int error = rotor_add(ll->loop, &seed->class->type, seed, &handle);
-    if (error && seed->box_ref != LUA_NOREF) { /* `create` has not taken it */
-        luaL_unref(L, LUA_REGISTRYINDEX, seed->ref);
-        luaL_unref(L, LUA_REGISTRYINDEX, seed->class_ref);
-        luaL_unref(L, LUA_REGISTRYINDEX, seed->box_ref);
-    }
+    int a = rotor__lua_args(L);
+    rotor__lua_class *class = rotor__lua_check(L, a, &rotor__kind_type);
+    rotor__lua_loop *ll = rotor__lua_meant(L);
+    lua_settop(L, a + 1);
+    rotor__lua_seed *seed = rotor__lua_new_seed(L, ll, a);
+    int error = rotor_add(ll->loop, &class->type, seed, &handle);
+    if (error == ROTOR_ECAPACITY || error == UV_ENOMEM || error == ROTOR_ECLOSED)
+        rotor__lua_free_seed(seed); /* otherwise `create` has, or will */
     if (error)
         return rotor__lua_fail(L, error);
     rotor__lua_push_handle(L, ll, handle);
@@ -289,11 +282,12 @@ static scope_object *check_scope(lua_State *L)
     return so;
 }
 
+/* What a transition has to return is a light userdata that only this loop's scope gives. */
 static int respond(lua_State *L, scope_object *so, rotor_response r)
 {
-    so->response = r;
-    so->has_response = true;
-    rotor__lua_push_verdict(L);
+    so->ll->response = r;
+    so->ll->has_response = true;
+    lua_pushlightuserdata(L, so->ll);
     return 1;
 }
 
@@ -320,21 +314,19 @@ static int scope_spawn(lua_State *L)
 {
     scope_object *so = check_scope(L);
     rotor__lua_class *class = rotor__lua_check(L, 2, &rotor__kind_type);
-    lua_machine *m = machine_of(so);
+    rotor__lua_seed *seed = &machine_of(so)->spawn;
     lua_settop(L, 3);
-    luaL_unref(L, LUA_REGISTRYINDEX, m->spawn.ref);
-    luaL_unref(L, LUA_REGISTRYINDEX, m->spawn.class_ref);
-    m->spawn.ref = m->spawn.class_ref = m->spawn.box_ref = LUA_NOREF;
-    fill_seed(L, &m->spawn, so->ll, 2);
-    return respond(L, so, rotor_spawn(so->ll->scope, &class->type, &m->spawn));
+    rotor__lua_clear_seed(seed);
+    seed->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    seed->class = rotor__lua_retain(L, 2);
+    return respond(L, so, rotor_spawn(so->ll->scope, &class->type, seed));
 }
 
 static void set_value(lua_State *L, const scope_object *so)
 {
     lua_machine *m = machine_of(so);
     lua_settop(L, 2);
-    luaL_unref(L, LUA_REGISTRYINDEX, m->value_ref);
-    m->value_ref = LUA_NOREF;
+    clear_value(m);
     m->value_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
@@ -378,7 +370,7 @@ static int scope_notifier(lua_State *L)
     return 1;
 }
 
-/* [-0, +1, -] scope.context, scope.loop, or a method */
+/* [-0, +1, e] scope.context, scope.loop, or a method */
 static int scope_index(lua_State *L)
 {
     scope_object *so = rotor__lua_check(L, 1, &rotor__kind_scope);
@@ -393,15 +385,10 @@ static int scope_index(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg scope_methods[] = {{"ok", scope_ok},
-                                         {"same", scope_same},
-                                         {"spawn", scope_spawn},
-                                         {"done", scope_done},
-                                         {"error", scope_error},
-                                         {"now", scope_now},
-                                         {"handle", scope_handle},
-                                         {"notifier", scope_notifier},
-                                         {NULL, NULL}};
+static const luaL_Reg scope_methods[] = {
+    {"ok", scope_ok},         {"same", scope_same},         {"spawn", scope_spawn},
+    {"done", scope_done},     {"error", scope_error},       {"now", scope_now},
+    {"handle", scope_handle}, {"notifier", scope_notifier}, {NULL, NULL}};
 
 static const luaL_Reg type_meta[] = {{"__gc", rotor__lua_class_gc}, {NULL, NULL}};
 

@@ -4,26 +4,28 @@
 const rotor__kind rotor__kind_protocol = {"rotor.protocol"};
 
 enum { CREATE, BYTES_READ, BYTES_FLUSHED, TIMEOUT, WAKEUP, EXCEPTION, FATAL, DROP };
-static const char *const names[] = {"create", "bytes_read", "bytes_flushed", "timeout", "wakeup",
-                                    "exception", "fatal",   "drop",          NULL};
+static const char *const names[] = {"create",    "bytes_read", "bytes_flushed", "timeout", "wakeup",
+                                    "exception", "fatal",      "drop",          NULL};
 
 typedef struct call {
     rotor__lua_stream *s;
     int which;
-    int ref;   /* CREATE: the seed */
+    int ref;   /* CREATE, FATAL: the seed */
     size_t n;  /* BYTES_READ */
     int error; /* EXCEPTION, FATAL */
 } call;
 
-/* [-0, +1, m] The stream's object, with its `self` in uservalue 1 and what the intent points to in 2. */
+/* [-0, +1, m] */
 static void push_object(lua_State *D, rotor__lua_stream *s)
 {
-    if (s->object_ref == LUA_NOREF) {
-        rotor__stream_object *object = rotor__lua_new(D, &rotor__kind_stream, sizeof *object, 2);
-        object->s = s;
+    if (!s->object) {
+        rotor__stream_object *object =
+            rotor__lua_new(D, &rotor__kind_stream, sizeof *object, ROTOR__STREAM_USERVALUES);
         rotor__lua_push_self(D, s->class);
-        lua_setiuservalue(D, -2, 1);
+        lua_setiuservalue(D, -2, ROTOR__STREAM_SELF);
         s->object_ref = luaL_ref(D, LUA_REGISTRYINDEX);
+        s->object = object;
+        object->s = s;
     }
     lua_rawgeti(D, LUA_REGISTRYINDEX, s->object_ref);
 }
@@ -41,7 +43,10 @@ static int push_arguments(lua_State *D, const call *c)
     case FATAL:
         lua_pushstring(D, rotor_err_name(c->error));
         lua_pushstring(D, rotor_strerror(c->error));
-        return 2;
+        if (c->which == EXCEPTION)
+            return 2;
+        lua_rawgeti(D, LUA_REGISTRYINDEX, c->ref);
+        return 3;
     default:
         return 0;
     }
@@ -53,32 +58,39 @@ static int run(lua_State *D)
     rotor__lua_stream *s = c->s;
     rotor__lua_push_transition(D, s->class, c->which);
     push_object(D, s);
-    lua_getiuservalue(D, -1, 1);
+    lua_getiuservalue(D, -1, ROTOR__STREAM_SELF);
     lua_insert(D, -2);
-    s->has_intent = false;
     lua_call(D, 2 + push_arguments(D, c), 1);
     if (c->which == FATAL || c->which == DROP)
         return 0;
-    if (!s->has_intent || !rotor__lua_is_verdict(D, -1))
-        return luaL_error(D,
-                          "a transition returns an intent of its stream: expect_bytes, "
-                          "expect_delimiter, expect_flush, sleep, same, done, linger, abort or "
-                          "error; this one returned %s",
-                          lua_isnil(D, -1) ? "nothing" : luaL_tolstring(D, -1, NULL));
+    if (!s->has_intent || lua_touserdata(D, -1) != s)
+        return rotor__lua_no_verdict(D, s->class, c->which,
+                                     "what stream:expect_bytes, expect_delimiter, expect_flush, "
+                                     "sleep, same, done, linger, abort or error does");
     return 0;
+}
+
+static int call_it(call *c)
+{
+    rotor__lua_stream *s = c->s;
+    s->asked = true;
+    s->has_intent = false;
+    int error = rotor__lua_run(s->ll, run, c, s->class->protocol.name, names[c->which]);
+    s->asked = false;
+    return error;
 }
 
 static rotor_intent transition(call *c)
 {
     rotor__lua_stream *s = c->s;
-    const char *name = s->class->protocol.name;
-    int error = rotor__lua_run(s->ll, run, c, name, names[c->which]);
+    int error = call_it(c);
     if (error)
         return rotor_intent_error(error);
-    if (s->error_ref != LUA_NOREF) { /* stream:error(value) */
-        lua_State *D = s->ll->vm->D;
-        lua_rawgeti(D, LUA_REGISTRYINDEX, s->error_ref);
-        rotor__lua_report(s->ll, name, names[c->which]);
+    if (s->intent.kind == ROTOR_EXPECT_DELIMITER) {
+        s->second = !s->second;
+    } else if (s->intent.kind == ROTOR_INTENT_ERROR) { /* stream:error(value) */
+        lua_rawgeti(s->ll->vm->D, LUA_REGISTRYINDEX, s->error_ref);
+        rotor__lua_report(s->ll, s->class->protocol.name, names[c->which]);
     }
     return s->intent;
 }
@@ -87,18 +99,15 @@ static void init(rotor__lua_stream *s)
 {
     s->ll = rotor_loop_context(s->stream.machine.loop);
     s->class = ROTOR__LUA_CLASS_OF(s->stream.protocol);
-    s->object_ref = s->error_ref = s->class_ref = LUA_NOREF;
+    s->object_ref = s->error_ref = LUA_NOREF;
 }
 
 static rotor_intent on_create(rotor_stream *base, rotor_scope *scope, void *data)
 {
     rotor__lua_stream *s = (rotor__lua_stream *)base;
     const rotor__lua_seed *seed = data;
-    lua_State *D = seed->ll->vm->D;
     init(s);
-    /* The listener may go while this stream lives, so the stream keeps its class, too. */
-    lua_rawgeti(D, LUA_REGISTRYINDEX, seed->class_ref);
-    s->class_ref = luaL_ref(D, LUA_REGISTRYINDEX);
+    s->class->uses++; /* the listener, whose seed has retained it, may go while this stream lives */
     return transition(&(call){.s = s, .which = CREATE, .ref = seed->ref});
 }
 
@@ -124,31 +133,28 @@ static rotor_intent on_wakeup(rotor_stream *base, rotor_scope *scope)
 
 static rotor_intent on_exception(rotor_stream *base, rotor_scope *scope, int reason)
 {
-    return transition(
-        &(call){.s = (rotor__lua_stream *)base, .which = EXCEPTION, .error = reason});
+    return transition(&(call){.s = (rotor__lua_stream *)base, .which = EXCEPTION, .error = reason});
 }
 
 static void release(rotor__lua_stream *s)
 {
     lua_State *D = s->ll->vm->D;
-    if (s->object_ref != LUA_NOREF) { /* whoever still holds the object finds it closed */
-        lua_rawgeti(D, LUA_REGISTRYINDEX, s->object_ref);
-        ((rotor__stream_object *)lua_touserdata(D, -1))->s = NULL;
-        lua_pop(D, 1);
-    }
+    if (s->object)
+        s->object->s = NULL; /* whoever still holds the object finds it closed */
     luaL_unref(D, LUA_REGISTRYINDEX, s->object_ref);
     luaL_unref(D, LUA_REGISTRYINDEX, s->error_ref);
-    luaL_unref(D, LUA_REGISTRYINDEX, s->class_ref);
 }
 
 static void on_fatal(rotor_stream *base, rotor_scope *scope, int error)
 {
     rotor__lua_stream *s = (rotor__lua_stream *)base;
+    call c = {.s = s, .which = FATAL, .error = error, .ref = LUA_NOREF};
     bool created = s->class != NULL;
-    if (!created)
-        init(s); /* the connection was never made: fatal is all this stream hears */
-    call c = {.s = s, .which = FATAL, .error = error};
-    (void)rotor__lua_run(s->ll, run, &c, s->class->protocol.name, names[FATAL]);
+    if (!created) { /* the connection was never made: fatal is all this stream hears */
+        init(s);
+        c.ref = ((const rotor__lua_seed *)base->opening.seed)->ref;
+    }
+    (void)call_it(&c);
     if (!created)
         release(s);
 }
@@ -156,11 +162,10 @@ static void on_fatal(rotor_stream *base, rotor_scope *scope, int error)
 static void on_drop(rotor_stream *base)
 {
     rotor__lua_stream *s = (rotor__lua_stream *)base;
-    if (rotor__lua_has(s->class, DROP)) {
-        call c = {.s = s, .which = DROP};
-        (void)rotor__lua_run(s->ll, run, &c, s->class->protocol.name, names[DROP]);
-    }
+    if (rotor__lua_has(s->class, DROP))
+        (void)call_it(&(call){.s = s, .which = DROP});
     release(s);
+    rotor__lua_release(s->ll, s->class);
 }
 
 /* [-0, +1, e] protocol(name, transitions[, options]) */

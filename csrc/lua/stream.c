@@ -99,11 +99,22 @@ static int stream_shutdown(lua_State *L)
 
 /* -- intents ----------------------------------------------------------------------------------- */
 
+/* The stream at index 1, which must have been asked: an intent is an answer. */
+static rotor__lua_stream *check_asked(lua_State *L)
+{
+    rotor__lua_stream *s = check_open(L);
+    if (!s->asked)
+        luaL_error(L, "only a stream's own transitions may say what it waits for; to reach it from "
+                      "elsewhere, wake it or close it by its handle()");
+    return s;
+}
+
+/* What a transition has to return is a light userdata that only its stream gives. */
 static int intend(lua_State *L, rotor__lua_stream *s, rotor_intent intent)
 {
     s->intent = intent;
     s->has_intent = true;
-    rotor__lua_push_verdict(L);
+    lua_pushlightuserdata(L, s);
     return 1;
 }
 
@@ -125,32 +136,33 @@ static size_t check_size(lua_State *L, int index, size_t most)
 /* [-0, +1, e] expect_bytes(n[, seconds]) */
 static int stream_expect_bytes(lua_State *L)
 {
-    rotor__lua_stream *s = check_open(L);
+    rotor__lua_stream *s = check_asked(L);
     rotor_intent intent = rotor_expect_bytes(check_size(L, 2, ROTOR_BUF_MAX));
     return intend(L, s, rotor_intent_until(intent, check_deadline(L, 3, s)));
 }
 
-/* [-0, +1, e] expect_delimiter(delimiter, max[, offset[, seconds]]) */
+/* [-0, +1, e] expect_delimiter(delimiter, max[, seconds[, offset]]) */
 static int stream_expect_delimiter(lua_State *L)
 {
-    rotor__lua_stream *s = check_open(L);
+    rotor__lua_stream *s = check_asked(L);
     size_t len;
     const char *delimiter = luaL_checklstring(L, 2, &len);
     luaL_argcheck(L, len > 0 && len <= UINT16_MAX, 2, "1 to 65535 bytes expected");
     size_t max = check_size(L, 3, ROTOR_BUF_MAX);
-    size_t offset = lua_isnoneornil(L, 4) ? 0 : check_size(L, 4, max);
+    uint64_t deadline = check_deadline(L, 4, s);
+    size_t offset = lua_isnoneornil(L, 5) ? 0 : check_size(L, 5, max);
     rotor_intent intent =
         rotor_expect_delimiter_at(delimiter, (uint16_t)len, max, (uint32_t)offset);
-    intent.deadline = check_deadline(L, 5, s);
+    intent.deadline = deadline;
     lua_pushvalue(L, 2); /* the bytes must stay while they are waited for */
-    lua_setiuservalue(L, 1, 2);
+    lua_setiuservalue(L, 1, s->second ? ROTOR__STREAM_DELIMITER : ROTOR__STREAM_DELIMITER + 1);
     return intend(L, s, intent);
 }
 
 /* [-0, +1, e] expect_flush([n[, seconds]]) */
 static int stream_expect_flush(lua_State *L)
 {
-    rotor__lua_stream *s = check_open(L);
+    rotor__lua_stream *s = check_asked(L);
     size_t n = lua_isnoneornil(L, 2) ? 0 : check_size(L, 2, ROTOR_BUF_MAX);
     return intend(L, s, rotor_intent_until(rotor_expect_flush(n), check_deadline(L, 3, s)));
 }
@@ -158,27 +170,27 @@ static int stream_expect_flush(lua_State *L)
 /* [-0, +1, e] sleep([seconds]) */
 static int stream_sleep(lua_State *L)
 {
-    rotor__lua_stream *s = check_open(L);
+    rotor__lua_stream *s = check_asked(L);
     return intend(L, s, rotor_intent_until(rotor_intent_sleep(), check_deadline(L, 2, s)));
 }
 
 /* [-0, +1, e] */
 static int stream_same(lua_State *L)
 {
-    return intend(L, check_open(L), rotor_intent_same());
+    return intend(L, check_asked(L), rotor_intent_same());
 }
 
 /* [-0, +1, e] done([seconds]) */
 static int stream_done(lua_State *L)
 {
-    rotor__lua_stream *s = check_open(L);
+    rotor__lua_stream *s = check_asked(L);
     return intend(L, s, rotor_intent_until(rotor_intent_done(), check_deadline(L, 2, s)));
 }
 
 /* [-0, +1, e] linger(seconds) */
 static int stream_linger(lua_State *L)
 {
-    rotor__lua_stream *s = check_open(L);
+    rotor__lua_stream *s = check_asked(L);
     luaL_checknumber(L, 2);
     return intend(L, s, rotor_intent_linger(check_deadline(L, 2, s)));
 }
@@ -186,13 +198,13 @@ static int stream_linger(lua_State *L)
 /* [-0, +1, e] */
 static int stream_abort(lua_State *L)
 {
-    return intend(L, check_open(L), rotor_intent_abort());
+    return intend(L, check_asked(L), rotor_intent_abort());
 }
 
 /* [-0, +1, e] error(value) */
 static int stream_error(lua_State *L)
 {
-    rotor__lua_stream *s = check_open(L);
+    rotor__lua_stream *s = check_asked(L);
     luaL_checkany(L, 2);
     lua_settop(L, 2);
     luaL_unref(L, LUA_REGISTRYINDEX, s->error_ref);
@@ -258,6 +270,13 @@ static int stream_loop(lua_State *L)
 }
 
 /* [-0, +1, e] */
+static int stream_context(lua_State *L)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, check_open(L)->ll->context);
+    return 1;
+}
+
+/* [-0, +1, e] */
 static int stream_ended(lua_State *L)
 {
     rotor__stream_object *object = rotor__lua_check(L, 1, &rotor__kind_stream);
@@ -269,8 +288,7 @@ static int stream_ended(lua_State *L)
 static int stream_tostring(lua_State *L)
 {
     rotor__stream_object *object = rotor__lua_check(L, 1, &rotor__kind_stream);
-    lua_pushfstring(L, "rotor.stream: %s",
-                    object->s ? object->s->class->protocol.name : "(ended)");
+    lua_pushfstring(L, "rotor.stream: %s", object->s ? object->s->class->protocol.name : "(ended)");
     return 1;
 }
 
@@ -295,6 +313,7 @@ static const luaL_Reg methods[] = {{"write", stream_write},
                                    {"handle", stream_handle},
                                    {"notifier", stream_notifier},
                                    {"loop", stream_loop},
+                                   {"context", stream_context},
                                    {"ended", stream_ended},
                                    {NULL, NULL}};
 

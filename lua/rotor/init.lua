@@ -30,61 +30,79 @@ local function distance(a, b)
   return row[#b]
 end
 
-local function nearest(name, known)
-  local best = known[1]
-  for _, candidate in ipairs(known) do
-    if distance(name, candidate) < distance(name, best) then best = candidate end
-  end
-  return best
+-- "read_bytes" and "bytes_read" alike.
+local function sorted_words(name)
+  local words = {}
+  for word in name:gmatch("[^_]+") do words[#words + 1] = word end
+  table.sort(words)
+  return table.concat(words, "_")
 end
 
--- Every function in the table must be a transition: a misspelt one would never be called. Other values
--- are what `self` begins with.
-local function check(what, name, transitions, known)
+local function nearest(name, known)
+  local best, least = nil, math.huge
+  for _, candidate in ipairs(known) do
+    local d = math.min(distance(name, candidate),
+                       distance(sorted_words(name), sorted_words(candidate)))
+    if d < least then best, least = candidate, d end
+  end
+  return least <= math.max(2, #name // 3) and best or nil
+end
+
+-- What is wrong with the table, or nil. Every function in it must be a transition: a misspelt one
+-- would never be called. Other values are what `self` begins with.
+local function mistake(transitions, known, what)
   if type(transitions) ~= "table" then
-    error(('%s "%s": a table of transitions expected, got %s'):format(what, name, type(transitions)), 3)
+    return "a table of transitions expected, got " .. type(transitions)
   end
   local is_known = {}
-  for _, transition in ipairs(known) do
-    is_known[transition] = true
-    local given = transitions[transition]
+  for _, name in ipairs(known) do
+    is_known[name] = true
+    local given = transitions[name]
     if given ~= nil and type(given) ~= "function" then
-      error(('%s "%s": %s is a %s, not a function'):format(what, name, transition, type(given)), 3)
+      return ("%s is a transition, so a function is expected, got %s"):format(name, type(given))
     end
   end
-  for key, value in pairs(transitions) do
-    if type(value) == "function" and not is_known[key] then
-      error(('%s "%s": no transition is called %s; did you mean %s?'):format(
-        what, name, tostring(key), nearest(tostring(key), known)), 3)
+  for name, value in pairs(transitions) do
+    if type(value) == "function" and not is_known[name] then
+      local near = nearest(tostring(name), known)
+      return ("no transition is called %s; %s (other functions go outside the table)"):format(
+        tostring(name), near and ("did you mean %s?"):format(near)
+          or ("a %s has %s"):format(what, table.concat(known, ", ")))
     end
   end
   if not transitions.create then
-    error(('%s "%s": no create, with which every %s begins'):format(what, name, what), 3)
+    return ("create is missing, with which every %s begins"):format(what)
   end
 end
 
-local function check_name(what, name)
+local function declare(what, make, known, name, options)
   if type(name) ~= "string" then
-    error(("%s: a name expected, got %s"):format(what, type(name)), 3)
+    error(('rotor.%s: a name expected, got %s'):format(what, type(name)), 3)
+  elseif options ~= nil and type(options) ~= "table" then
+    error(('%s "%s": a table of options expected, got %s'):format(what, name, type(options)), 3)
+  end
+  return function(transitions)
+    local wrong, class = mistake(transitions, known, what), nil
+    if not wrong then
+      local ok, result = pcall(make, name, transitions, options)
+      if ok then class = result else wrong = result end
+    end
+    if wrong then error(('%s "%s": %s'):format(what, name, wrong), 2) end
+    return class
   end
 end
 
 --- Declare a type of machine: `rotor.machine "Name" { create = …, … }`.
 function rotor.machine(name)
-  check_name("machine", name)
-  return function(transitions)
-    check("machine", name, transitions, machine_transitions)
-    return core.type(name, transitions)
-  end
+  local declaration = declare("machine", core.type, machine_transitions, name)
+  return declaration
 end
 
---- Declare a protocol: `rotor.protocol "Name" { create = …, bytes_read = …, … }`.
+--- Declare a protocol: `rotor.protocol "Name" { create = …, bytes_read = …, … }`; or with options,
+--- `rotor.protocol("Name", { high_water = 1 << 20 }) { … }`.
 function rotor.protocol(name, options)
-  check_name("protocol", name)
-  return function(transitions)
-    check("protocol", name, transitions, protocol_transitions)
-    return core.protocol(name, transitions, options)
-  end
+  local declaration = declare("protocol", core.protocol, protocol_transitions, name, options)
+  return declaration
 end
 
 return rotor

@@ -1,0 +1,110 @@
+/* Listening and connecting in Lua, and the seeds that machines of Lua's are created from. */
+#include <limits.h>
+
+#include "../core/alloc.h"
+#include "lua_private.h"
+
+/* -- seeds ------------------------------------------------------------------------------------- */
+
+rotor__lua_seed *rotor__lua_new_seed(lua_State *L, rotor__lua_loop *ll, int index)
+{
+    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    rotor__lua_class *class = rotor__lua_retain(L, index);
+    rotor__lua_seed *seed = rotor_alloc(sizeof *seed);
+    if (!seed) {
+        rotor__lua_release(ll, class);
+        luaL_unref(L, LUA_REGISTRYINDEX, ref);
+        luaL_error(L, "not enough memory");
+    }
+    *seed = (rotor__lua_seed){ll, class, ref};
+    return seed;
+}
+
+void rotor__lua_clear_seed(rotor__lua_seed *seed)
+{
+    luaL_unref(seed->ll->vm->D, LUA_REGISTRYINDEX, seed->ref);
+    seed->ref = LUA_NOREF;
+    if (seed->class)
+        rotor__lua_release(seed->ll, seed->class);
+    seed->class = NULL;
+}
+
+void rotor__lua_free_seed(void *data)
+{
+    rotor__lua_clear_seed(data);
+    rotor_free(data);
+}
+
+/* [-0, +1, e] The seed value in the options at `index` (or none). */
+static void push_seed_option(lua_State *L, int index)
+{
+    if (lua_isnoneornil(L, index))
+        lua_pushnil(L);
+    else
+        lua_getfield(L, index, "seed");
+}
+
+/* -- listening and connecting ------------------------------------------------------------------ */
+
+void rotor__lua_listen_options(lua_State *L, int index, rotor_listen_options *options)
+{
+    options->backlog = (int)rotor__lua_option(L, index, "backlog", 1, INT_MAX);
+    options->reuse_port = rotor__lua_option_bool(L, index, "reuse_port");
+    options->delay = rotor__lua_option_bool(L, index, "delay");
+    options->connections = (uint32_t)rotor__lua_option(L, index, "connections", 1, UINT32_MAX - 1);
+}
+
+int rotor__lua_opened(lua_State *L, rotor__lua_loop *ll, const char *address, int error,
+                      rotor_handle handle)
+{
+    if (error) {
+        rotor__lua_fail(L, error);
+        lua_pushfstring(L, "%s (%s)", lua_tostring(L, -2), address);
+        lua_replace(L, -3);
+        return 3;
+    }
+    rotor__lua_push_handle(L, ll, handle);
+    return 1;
+}
+
+/* [-0, +1 or 3, e] listen(address, protocol[, options]) */
+int rotor__lua_listen(lua_State *L)
+{
+    static const char *const known[] = {"backlog",     "reuse_port", "delay",
+                                        "connections", "seed",       NULL};
+    int a = rotor__lua_args(L);
+    const char *address = luaL_checkstring(L, a);
+    rotor__lua_class *class = rotor__lua_check(L, a + 1, &rotor__kind_protocol);
+    rotor_listen_options options = {.closed = rotor__lua_free_seed};
+    rotor_handle handle;
+    rotor__lua_check_options(L, a + 2, known);
+    rotor__lua_listen_options(L, a + 2, &options);
+    rotor__lua_loop *ll = rotor__lua_meant(L);
+    push_seed_option(L, a + 2);
+    options.seed = rotor__lua_new_seed(L, ll, a + 1);
+    int error = rotor_listen(ll->loop, address, &class->protocol, &options, &handle);
+    if (error)
+        rotor__lua_free_seed(options.seed);
+    return rotor__lua_opened(L, ll, address, error, handle);
+}
+
+/* [-0, +1 or 3, e] connect(address, protocol[, options]) */
+int rotor__lua_connect(lua_State *L)
+{
+    static const char *const known[] = {"timeout", "delay", "seed", NULL};
+    int a = rotor__lua_args(L);
+    const char *address = luaL_checkstring(L, a);
+    rotor__lua_class *class = rotor__lua_check(L, a + 1, &rotor__kind_protocol);
+    rotor_connect_options options = {.release = rotor__lua_free_seed};
+    rotor_handle handle;
+    rotor__lua_check_options(L, a + 2, known);
+    options.timeout_ms = rotor__lua_option_ms(L, a + 2, "timeout");
+    options.delay = rotor__lua_option_bool(L, a + 2, "delay");
+    rotor__lua_loop *ll = rotor__lua_meant(L);
+    push_seed_option(L, a + 2);
+    options.seed = rotor__lua_new_seed(L, ll, a + 1);
+    int error = rotor_connect(ll->loop, address, &class->protocol, &options, &handle);
+    if (error)
+        rotor__lua_free_seed(options.seed);
+    return rotor__lua_opened(L, ll, address, error, handle);
+}

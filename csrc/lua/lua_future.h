@@ -1,0 +1,43 @@
+/* What the files about futures share. A value on its way is a box with a reference to it; so is an error,
+** which in Lua may be any value. */
+#ifndef ROTOR_LUA_FUTURE_H
+#define ROTOR_LUA_FUTURE_H
+
+#include "lua_private.h"
+
+extern const rotor__kind rotor__kind_future;
+
+typedef struct rotor__lua_box {
+    rotor__vm *vm;
+    int ref;
+} rotor__lua_box;
+
+/* [-1, +0, m] Put the value on top into a box. */
+rotor__lua_box *rotor__lua_new_box(lua_State *L, rotor__vm *vm);
+void rotor__lua_free_box(void *box);
+
+/* [-0, +1 to 3, m] What a resolved future is to Lua: the value; or nil, the error and its name. */
+int rotor__lua_push_outcome(lua_State *L, int status, const rotor__lua_box *box);
+
+typedef struct rotor__lua_future_object {
+    rotor__object object;
+    rotor__lua_loop *ll;
+    rotor_future *future; /* NULL once it was canceled or went into a combinator */
+} rotor__lua_future_object;
+
+/* [-0, +1, m] One without a future yet. */
+rotor__lua_future_object *rotor__lua_push_future(lua_State *L, rotor__lua_loop *ll);
+
+/* The future itself, which is the caller's now. */
+static inline rotor_future *rotor__lua_take_future(rotor__lua_future_object *object)
+{
+    rotor_future *f = object->future;
+    object->future = NULL;
+    return f;
+}
+
+int rotor__lua_future_map(lua_State *L);
+int rotor__lua_future_and_then(lua_State *L);
+int rotor__lua_future_timeout(lua_State *L);
+
+#endif
