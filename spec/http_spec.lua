@@ -147,7 +147,8 @@ describe("http.serve", function()
       serve(function(req, res) returned[#returned + 1] = ways[req.path](res) end)
       for path, expected in pairs {
         ["/both"] = { 201, "both" }, ["/body"] = { 200, "body" }, ["/status"] = { 404, "" },
-        ["/nothing"] = { 200, "" }, ["/nil"] = { 202, "" }, ["/default"] = { 200, "default" }, ["/number"] = { 200, "42" },
+        ["/nothing"] = { 200, "" }, ["/nil"] = { 202, "" },
+        ["/default"] = { 200, "default" }, ["/number"] = { 200, "42" },
         ["/before"] = { 418, "before" }, ["/rather"] = { 200, "rather" },
       } do
         local answer = ask(get(path, LAST))

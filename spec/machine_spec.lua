@@ -237,7 +237,7 @@ describe("a machine", function()
       assert.matches("^Bad: create: .*: no good\nstack traceback:", scene.error())
     end)
 
-    it("hears spawn_error at the loop's capacity, with the seed intact, and wakeup later", function()
+    it("hears spawn_error at the loop's capacity, the seed intact, and wakeup later", function()
       local small = scene.loop { capacity = 2 }
       local heard, seed = {}, {}
       local filler = assert(small:add(Child, { value = 1 }))

@@ -28,7 +28,8 @@ describe("the programs of the tour", function()
       }, { __index = rotor }),
       ["rotor.http"] = { serve = noting(http.serve) },
     }
-    local env = setmetatable({ require = function(name) return modules[name] end }, { __index = _G })
+    local function find(name) return modules[name] end
+    local env = setmetatable({ require = find }, { __index = _G })
     return assert(load(program, "=program", "t", env))()
   end
 

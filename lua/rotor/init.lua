@@ -1,6 +1,7 @@
 --- rotor: state machines over libuv. See README.md for a tour and `types.lua` for every signature.
 local core = require "rotor.core"
 
+---@class rotor
 local rotor = {}
 
 for name, value in pairs(core) do
@@ -92,17 +93,17 @@ local function declare(what, make, known, name, options)
   end
 end
 
+-- In parentheses, which keep them from being tail calls: the caller's line is what errors name.
+
 --- Declare a type of machine: `rotor.machine "Name" { create = …, … }`.
 function rotor.machine(name)
-  local declaration = declare("machine", core.type, machine_transitions, name)
-  return declaration
+  return (declare("machine", core.type, machine_transitions, name))
 end
 
 --- Declare a protocol: `rotor.protocol "Name" { create = …, bytes_read = …, … }`; or with options,
 --- `rotor.protocol("Name", { high_water = 1 << 20 }) { … }`.
 function rotor.protocol(name, options)
-  local declaration = declare("protocol", core.protocol, protocol_transitions, name, options)
-  return declaration
+  return (declare("protocol", core.protocol, protocol_transitions, name, options))
 end
 
 return rotor

@@ -1,0 +1,624 @@
+---@meta rotor.types
+
+-- What rotor is made of, for editors that read LuaCATS annotations (lua-language-server), and for
+-- people. Nothing here runs. Times are seconds as numbers, and where one may be left out, math.huge
+-- or nil mean: no deadline. What cannot fail but by misuse throws; what can fail at run time
+-- returns nil, "NAME: message" and "NAME", so that assert() fits around it.
+
+-- luacheck: ignore 212 241, no max comment line length
+
+--------------------------------------------------------------------------------------------------
+
+--- The module. Its functions about a loop are about the default loop, which is made when it is
+--- first needed; a loop has the same ones as methods.
+---@class rotor
+---@field version string
+local rotor = {}
+
+--- Declare a type of machine: `rotor.machine "Name" { create = …, timeout = … }`. Besides
+--- transitions the table may hold other values (but no functions), which `self` begins with.
+---@param name string for messages
+---@return fun(transitions: rotor.MachineTransitions): rotor.MachineType
+function rotor.machine(name) end
+
+--- Declare a protocol, which is what a stream runs:
+--- `rotor.protocol "Name" { create = …, bytes_read = … }`.
+---@param name string for messages
+---@param options? rotor.ProtocolOptions
+---@return fun(transitions: rotor.ProtocolTransitions): rotor.Protocol
+function rotor.protocol(name, options) end
+
+--- Make a loop of its own. Close it when it is not needed any more, which `local loop <close>`
+--- does.
+---@param options? rotor.LoopOptions
+---@return rotor.Loop
+function rotor.loop(options) end
+
+--- The default loop.
+---@return rotor.Loop
+function rotor.default() end
+
+--- Run the default loop; see rotor.Loop.run, and so on.
+---@return true
+function rotor.run() end
+
+---@return true
+function rotor.turn() end
+
+function rotor.stop() end
+
+---@return number seconds
+function rotor.now() end
+
+---@return integer
+function rotor.count() end
+
+---@param fn fun(message: string)?
+function rotor.on_error(fn) end
+
+---@param name rotor.Signal
+---@param fn? fun(name: rotor.Signal)
+---@return true?
+---@return string? message
+---@return string? name
+function rotor.on_signal(name, fn) end
+
+---@param type rotor.MachineType
+---@param seed? any
+---@return rotor.Handle?
+---@return string? message
+---@return string? name
+function rotor.add(type, seed) end
+
+---@param address string|integer
+---@param protocol rotor.Protocol
+---@param options? rotor.ListenOptions
+---@return rotor.Handle?
+---@return string? message
+---@return string? name
+function rotor.listen(address, protocol, options) end
+
+---@param address string|integer
+---@param protocol rotor.Protocol
+---@param options? rotor.ConnectOptions
+---@return rotor.Handle?
+---@return string? message
+---@return string? name
+function rotor.connect(address, protocol, options) end
+
+---@return rotor.Port
+---@return rotor.Future
+function rotor.future() end
+
+---@param futures rotor.Future[]
+---@return rotor.Future
+function rotor.all(futures) end
+
+---@param futures rotor.Future[]
+---@return rotor.Future
+function rotor.first(futures) end
+
+--------------------------------------------------------------------------------------------------
+
+---@class rotor.LoopOptions
+---@field capacity? integer how many machines may be alive at once; 1,048,576
+---@field buffer? integer bytes of the read and of the write buffer that streams borrow; 65,536
+---@field context? any `loop.context`, and `scope.context` in transitions
+
+--- Runs machines. One loop may be run inside a transition of another, but not of its own.
+---@class rotor.Loop
+---@field context any as given in the options
+local Loop = {}
+
+--- Run until no machine is left or stop() was called.
+---@return true
+function Loop:run() end
+
+--- One turn without waiting: what is queued, ready or due.
+---@return true
+function Loop:turn() end
+
+--- Have run() return once the present event is dealt with. Machines stay as they are.
+function Loop:stop() end
+
+--- End everything: each machine is dropped. Twice does no harm; in a transition of the loop it
+--- throws.
+---@return true
+function Loop:close() end
+
+--- The loop's monotonic clock, as of the present event.
+---@return number seconds
+function Loop:now() end
+
+--- How many machines are alive.
+---@return integer
+function Loop:count() end
+
+--- Have errors that nobody else hears told to `fn`, as one text with name, transition and
+--- traceback; nil: print them to standard error, as is the default.
+---@param fn fun(message: string)?
+function Loop:on_error(fn) end
+
+---@alias rotor.Signal "HUP"|"INT"|"QUIT"|"USR1"|"USR2"|"TERM"|"CHLD"|"WINCH"
+
+--- Call `fn` when the process gets the signal, in place of what was set before; nil: nothing. It
+--- does not keep the loop running.
+---@param name rotor.Signal
+---@param fn? fun(name: rotor.Signal)
+---@return true?
+---@return string? message
+---@return string? name
+function Loop:on_signal(name, fn) end
+
+--- Add a machine. Outside of transitions its `create` runs at once; inside, after the present one.
+---@param type rotor.MachineType
+---@param seed? any for create
+---@return rotor.Handle?
+---@return string? message
+---@return string? name
+function Loop:add(type, seed) end
+
+---@class rotor.ListenOptions
+---@field backlog? integer connections that the kernel keeps waiting; 1,024
+---@field reuse_port? boolean let several listeners share the port
+---@field delay? boolean leave Nagle's algorithm on
+---@field connections? integer stop accepting when the loop has so many machines
+---@field seed? any for the create of each stream
+
+--- Accept connections, each of which runs `protocol`. An address is "127.0.0.1:80", "[::1]:80",
+--- "name:80", "80" (on the loopback), "unix:/path" or "unix:@abstract"; port 0 takes a free one,
+--- which handle:address() tells. handle:close() stops accepting, and the connections go on.
+---@param address string|integer
+---@param protocol rotor.Protocol
+---@param options? rotor.ListenOptions
+---@return rotor.Handle?
+---@return string? message
+---@return string? name
+function Loop:listen(address, protocol, options) end
+
+---@class rotor.ConnectOptions
+---@field timeout? number seconds for the look-up and all attempts together; 10
+---@field delay? boolean leave Nagle's algorithm on
+---@field seed? any for the stream's create, or for its fatal when there is no connection
+
+--- Connect, and run `protocol` on the connection: its `create` is called when it is made, its
+--- `fatal` when it cannot be.
+---@param address string|integer
+---@param protocol rotor.Protocol
+---@param options? rotor.ConnectOptions
+---@return rotor.Handle?
+---@return string? message
+---@return string? name
+function Loop:connect(address, protocol, options) end
+
+--- A port, and the future that it resolves.
+---@return rotor.Port
+---@return rotor.Future
+function Loop:future() end
+
+--- A future of the values of all of them: a list with their number in `n`. It fails with the first
+--- that fails.
+---@param futures rotor.Future[]
+---@return rotor.Future
+function Loop:all(futures) end
+
+--- A future of the first value. When all fail, it fails with the last.
+---@param futures rotor.Future[]
+---@return rotor.Future
+function Loop:first(futures) end
+
+--- Serve HTTP; see rotor.http.serve.
+---@param address string|integer
+---@param handler fun(req: rotor.http.Request, res: rotor.http.Response)
+---@param options? rotor.http.ServeOptions
+---@return rotor.Handle?
+---@return string? message
+---@return string? name
+function Loop:serve(address, handler, options) end
+
+--------------------------------------------------------------------------------------------------
+
+--- Names a machine, a stream or a listener, for ever: of one that has ended it finds nothing. Two
+--- handles of one machine are the same object, so a handle may be the key of a table.
+---@class rotor.Handle
+local Handle = {}
+
+--- Have the machine's `wakeup` called: once for all wakes until then.
+---@return true?
+---@return string? message
+---@return string? name ECLOSED: it has ended
+function Handle:wake() end
+
+--- End the machine. What a stream has not sent yet is not sent any more.
+---@return true?
+---@return string? message
+---@return string? name ECLOSED: it has ended
+function Handle:close() end
+
+---@return boolean
+function Handle:alive() end
+
+--- Where a listener listens, or a stream's own end is.
+---@return string?
+---@return string? message
+---@return string? name
+function Handle:address() end
+
+--- Wakes its machine, like handle:wake().
+---@class rotor.Notifier
+local Notifier = {}
+
+---@return true?
+---@return string? message
+---@return string? name ECLOSED: the loop is closed
+function Notifier:wakeup() end
+
+--------------------------------------------------------------------------------------------------
+
+--- Made by rotor.machine.
+---@class rotor.MachineType
+
+--- What a transition of a machine has to return: what a method of its scope has returned.
+---@class rotor.Verdict
+
+--- What a machine does when something happens to it. Each states all that the machine waits for
+--- next.
+---@class rotor.MachineTransitions
+--- Begin.
+---@field create fun(self: table, scope: rotor.Scope, seed: any): rotor.Verdict
+--- The child asked for exists; absent: wait.
+---@field spawned? fun(self: table, scope: rotor.Scope, child: rotor.Handle): rotor.Verdict
+--- It does not; at "ECAPACITY" wakeup is called when there is room. Absent: end.
+---@field spawn_error? fun(self: table, scope: rotor.Scope, code: string, seed: any): rotor.Verdict
+--- The deadline has passed; absent: end with ETIMEDOUT.
+---@field timeout? fun(self: table, scope: rotor.Scope): rotor.Verdict
+--- Somebody woke the machine; absent: keep waiting.
+---@field wakeup? fun(self: table, scope: rotor.Scope): rotor.Verdict
+--- A child has ended with a value, or with nil and an error; absent: keep waiting.
+---@field child_done? fun(self: table, scope: rotor.Scope, child: rotor.Handle, value: any, error: any, name: string?): rotor.Verdict
+--- The machine has ended, in whatever way; called exactly once.
+---@field drop? fun(self: table)
+
+--- What a machine's transition looks around with and answers by; valid until it returns.
+---@class rotor.Scope
+---@field loop rotor.Loop
+---@field context any the loop's
+local Scope = {}
+
+--- Wait for wakeups and, if given, for so many seconds, then for timeout.
+---@param seconds? number
+---@return rotor.Verdict
+function Scope:ok(seconds) end
+
+--- Keep waiting for what was waited for, the deadline included.
+---@return rotor.Verdict
+function Scope:same() end
+
+--- Create a machine; then hear spawned or spawn_error, and at its end child_done.
+---@param type rotor.MachineType
+---@param seed? any
+---@return rotor.Verdict
+function Scope:spawn(type, seed) end
+
+--- End well. The parent's child_done hears the value.
+---@param value? any
+---@return rotor.Verdict
+function Scope:done(value) end
+
+--- End with an error, any value. The parent's child_done hears it, or else on_error.
+---@param value any
+---@return rotor.Verdict
+function Scope:error(value) end
+
+--- The loop's monotonic clock.
+---@return number seconds
+function Scope:now() end
+
+--- The machine's own handle.
+---@return rotor.Handle
+function Scope:handle() end
+
+---@return rotor.Notifier
+function Scope:notifier() end
+
+--------------------------------------------------------------------------------------------------
+
+--- Made by rotor.protocol.
+---@class rotor.Protocol
+
+---@class rotor.ProtocolOptions
+---@field high_water? integer bytes of output at which reading stops until it is below half of that; 65,536
+---@field stall? number seconds that a peer may take no output before fatal("ESTALLED"); 30
+---@field turns? integer transitions in a row before others have their turn; 64
+
+--- What a transition of a protocol has to return: what a method of its stream has returned.
+---@class rotor.Intent
+
+--- What a stream does when something happens to it. Each states all that the stream waits for next.
+---@class rotor.ProtocolTransitions
+--- The connection is there.
+---@field create fun(self: table, stream: rotor.Stream, seed: any): rotor.Intent
+--- What was expected is there: the first n bytes of the input, and behind them the delimiter if
+--- that was expected.
+---@field bytes_read? fun(self: table, stream: rotor.Stream, n: integer): rotor.Intent
+--- The output has left, as far as was expected.
+---@field bytes_flushed? fun(self: table, stream: rotor.Stream): rotor.Intent
+--- The deadline has passed; absent: end.
+---@field timeout? fun(self: table, stream: rotor.Stream): rotor.Intent
+--- Somebody woke the stream; absent: keep waiting.
+---@field wakeup? fun(self: table, stream: rotor.Stream): rotor.Intent
+--- What was expected cannot come: the peer has closed, or too much came without the delimiter;
+--- absent: end.
+---@field exception? fun(self: table, stream: rotor.Stream, code: "EEOF"|"ELIMIT", message: string): rotor.Intent
+--- The connection is broken; or it was never made, and then this is all that the stream hears, with
+--- the seed.
+---@field fatal? fun(self: table, stream: rotor.Stream, code: string, message: string, seed: any)
+--- The stream has ended, in whatever way; called exactly once if create was.
+---@field drop? fun(self: table, stream: rotor.Stream)
+
+--- A connection, run by its protocol. Its intents are for its own transitions; other machines may
+--- keep the stream, to write to it or to wake it.
+---@class rotor.Stream
+---@operator len: integer
+local Stream = {}
+
+--- Append to the output. All that is written in one transition leaves in one write.
+---@param ... string|number
+---@return true?
+---@return string? message
+---@return string? name ECLOSED: it has ended, or nothing more can be sent
+function Stream:write(...) end
+
+--- The first n bytes of the input (all of it by default), consumed. `#stream` tells how many there
+--- are.
+---@param n? integer
+---@return string
+function Stream:take(n) end
+
+--- The same, but they stay.
+---@param n? integer
+---@return string
+function Stream:peek(n) end
+
+--- Drop the first n bytes of the input.
+---@param n integer
+function Stream:consume(n) end
+
+--- How many bytes of output have not left yet.
+---@return integer
+function Stream:unsent() end
+
+--- Tell the peer, when all output has left, that no more comes. Reading goes on.
+function Stream:shutdown() end
+
+--- Wait until at least n bytes of input are there: bytes_read(n).
+---@param n integer
+---@param seconds? number then timeout
+---@return rotor.Intent
+function Stream:expect_bytes(n, seconds) end
+
+--- Wait until the delimiter occurs in the input at or behind the offset: bytes_read(n), with n
+--- bytes before it. When it does not begin within the first `max` bytes: exception("ELIMIT").
+---@param delimiter string
+---@param max integer
+---@param seconds? number then timeout
+---@param offset? integer default 0
+---@return rotor.Intent
+function Stream:expect_delimiter(delimiter, max, seconds, offset) end
+
+--- Wait until at most n bytes (none by default) of output are left to be sent: bytes_flushed.
+---@param n? integer
+---@param seconds? number then timeout
+---@return rotor.Intent
+function Stream:expect_flush(n, seconds) end
+
+--- Wait for wakeups only. Nothing is read.
+---@param seconds? number then timeout
+---@return rotor.Intent
+function Stream:sleep(seconds) end
+
+--- Keep waiting for what was waited for, the deadline included.
+---@return rotor.Intent
+function Stream:same() end
+
+--- Send what was written, then close.
+---@param seconds? number at most
+---@return rotor.Intent
+function Stream:done(seconds) end
+
+--- Send what was written, tell the peer that no more comes, and drop what it still sends until it
+--- closes too. Closing with unread input may take the last answer from a peer before it has read
+--- it.
+---@param seconds number at most
+---@return rotor.Intent
+function Stream:linger(seconds) end
+
+--- Close at once; what has not left is dropped.
+---@return rotor.Intent
+function Stream:abort() end
+
+--- The same, and tell on_error.
+---@param value any
+---@return rotor.Intent
+function Stream:error(value) end
+
+--- The peer's address.
+---@return string?
+---@return string? message
+---@return string? name
+function Stream:peer() end
+
+--- The own address.
+---@return string?
+---@return string? message
+---@return string? name
+function Stream:address() end
+
+--- The loop's monotonic clock.
+---@return number seconds
+function Stream:now() end
+
+---@return rotor.Handle
+function Stream:handle() end
+
+---@return rotor.Notifier
+function Stream:notifier() end
+
+---@return rotor.Loop
+function Stream:loop() end
+
+--- The loop's context.
+---@return any
+function Stream:context() end
+
+--- Whether it has ended: then write() fails, and all else throws.
+---@return boolean
+function Stream:ended() end
+
+--------------------------------------------------------------------------------------------------
+
+--- Resolves its future, once. Collected before that, it has the future fail with ECANCELED.
+---@class rotor.Port
+local Port = {}
+
+--- Resolve with any value.
+---@param value any
+---@return true?
+---@return string? message
+---@return string? name ECANCELED: nobody waits for it any more; ECLOSED: the loop is closed
+function Port:set(value) end
+
+--- Resolve with an error, any value.
+---@param error any
+---@return true?
+---@return string? message
+---@return string? name
+function Port:fail(error) end
+
+--- Give up: the future fails with ECANCELED.
+function Port:drop() end
+
+--- Whether nobody waits for the value any more (or has got it).
+---@return boolean
+function Port:canceled() end
+
+--- A value that comes later, once. What it waits for is canceled when it is canceled or collected;
+--- but a function given to map() or and_then() is called in any case, unless it is canceled.
+---@class rotor.Future
+local Future = {}
+
+--- The value, as often as it is asked for. EAGAIN: there is none yet.
+---@return any value nil if it failed
+---@return any error
+---@return string? name
+function Future:get() end
+
+---@return "pending"|"ready"|"failed"
+function Future:status() end
+
+--- Have that machine woken when the future is resolved, or now if it is.
+---@param machine rotor.Handle
+---@return true?
+---@return string? message
+---@return string? name
+function Future:watch(machine) end
+
+--- It is not needed any more.
+function Future:cancel() end
+
+--- A future of what the function makes of the value. An error passes by. What the function throws
+--- is reported, and is what the future fails with. This one is used up.
+---@param fn fun(value: any): any
+---@return rotor.Future
+function Future:map(fn) end
+
+--- A future of the value that the function returns, or of the future that it returns. It hears of
+--- an error, too. This one is used up.
+---@param fn fun(value: any, error: any, name: string?): any
+---@return rotor.Future
+function Future:and_then(fn) end
+
+--- The same future, but failing with ETIMEDOUT after so many seconds. This one is used up.
+---@param seconds number
+---@return rotor.Future
+function Future:timeout(seconds) end
+
+--------------------------------------------------------------------------------------------------
+
+--- `local http = require "rotor.http"`
+---@class rotor.http
+local http = {}
+
+--- Serve HTTP on the default loop: `handler` is called with each request and its response, and
+--- answers at once, or keeps the response and answers later. See rotor.Loop.listen for addresses.
+---@param address string|integer
+---@param handler fun(req: rotor.http.Request, res: rotor.http.Response)
+---@param options? rotor.http.ServeOptions
+---@return rotor.Handle?
+---@return string? message
+---@return string? name
+function http.serve(address, handler, options) end
+
+---@class rotor.http.ServeOptions
+---@field max_request_line? integer bytes; 8 KiB; else 414
+---@field max_head? integer bytes; 32 KiB; else 431
+---@field max_fields? integer header fields; 128; else 431
+---@field max_body? integer bytes; 8 MiB; else 413
+---@field head_timeout? number seconds for the whole head; 10; else 408
+---@field body_timeout? number seconds for a body without progress; 30; else 408
+---@field body_rate? integer bytes a second that a body must make on average; 500
+---@field handler_timeout? number seconds for an answer that comes later; 30; else 503
+---@field idle_timeout? number seconds for the next request; 60
+---@field stall_timeout? number seconds for a client that takes no output; 30
+---@field backlog? integer see rotor.ListenOptions, as for the next
+---@field reuse_port? boolean
+---@field delay? boolean
+---@field connections? integer
+
+--- A request, whole, with its body. It is over when it has been answered and the handler has
+--- returned: then its fields throw. One that was answered before its handler returned is used again
+--- for the next request, so keep what you need of it, not the object.
+---@class rotor.http.Request
+---@field method string
+---@field path string still percent-encoded; at least "/"
+---@field query string? behind the first "?"
+---@field target string as sent
+---@field version "1.0"|"1.1"
+---@field headers rotor.http.Headers
+---@field body string "" when there is none
+---@field remote string? where it comes from
+
+--- `headers["content-type"]` is the first value by that name, in whatever case; pairs(headers) goes
+--- through all in order.
+---@class rotor.http.Headers
+---@field [string] string?
+
+--- The answer. Kept, it may be sent later, from any transition of the loop.
+---@class rotor.http.Response
+local Response = {}
+
+--- Answer: `res:send(200, "body")`, `res:send("body")`, `res:send(404)`. Once; a second time
+--- throws.
+---@overload fun(self: rotor.http.Response, body?: string|number): true?, string?, string?
+---@param status integer? 200 to 599; the one of status(), or 200
+---@param body? string|number
+---@return true?
+---@return string? message
+---@return string? name ECLOSED: the client has left, or has been answered 503
+function Response:send(status, body) end
+
+--- The status of a send() without one.
+---@param status integer 200 to 599
+---@return rotor.http.Response
+function Response:status(status) end
+
+--- Add a header field. A value with a line break throws, and so does what is not the handler's to
+--- set.
+---@param name string
+---@param value string|number
+---@return rotor.http.Response
+function Response:header(name, value) end
+
+--- Whether it has been answered, or cannot be any more.
+---@return boolean
+function Response:sent() end

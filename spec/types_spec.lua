@@ -1,0 +1,141 @@
+local rotor = require "rotor"
+local http = require "rotor.http"
+
+-- What is annotated must be there, and what is there must be annotated.
+describe("types.lua", function()
+  local path = assert(package.searchpath("rotor.types", package.path))
+  local source
+  do
+    local file <close> = assert(io.open(path))
+    source = file:read("a")
+  end
+
+  local function sorted(set)
+    local names = {}
+    for name in pairs(set) do names[#names + 1] = name end
+    table.sort(names)
+    return names
+  end
+
+  -- The functions of `what`, joined to it by "." or ":".
+  local function annotated_functions(what, by)
+    local names = {}
+    for name in source:gmatch("\nfunction " .. what .. "%" .. by .. "([%w_]+)%(") do
+      names[name] = true
+    end
+    return sorted(names)
+  end
+
+  local function annotated_fields(class)
+    local from = assert(select(2, source:find("\n---@class " .. class .. "\n", 1, true)), class)
+    local fields = {}
+    for line in source:sub(from + 1):gmatch("([^\n]*)\n") do
+      if line:sub(1, 3) ~= "---" or line:find("^%-%-%-@class") then break end
+      local name = line:match("^%-%-%-@field ([%w_]+)")
+      if name then fields[name] = true end
+    end
+    return sorted(fields)
+  end
+
+  -- The methods behind __index, which is a table, or a function that has the table as an upvalue.
+  local function methods(object)
+    local index = debug.getmetatable(object).__index
+    if type(index) == "function" then index = select(2, debug.getupvalue(index, 1)) end
+    return sorted(index)
+  end
+
+  local function functions(module)
+    local names = {}
+    for name, value in pairs(module) do
+      if type(value) == "function" then names[name] = true end
+    end
+    return sorted(names)
+  end
+
+  it("is Lua", function()
+    assert(load(source))
+  end)
+
+  it("knows the functions of the modules", function()
+    assert.same(functions(rotor), annotated_functions("rotor", "."))
+    assert.same(functions(http), annotated_functions("http", "."))
+    assert.same({ "version" }, annotated_fields "rotor")
+    assert.equal("string", type(rotor.version))
+  end)
+
+  it("knows the methods of every object", function()
+    local loop <close> = rotor.loop()
+    local port, future = loop:future()
+    local objects = { Loop = loop, Port = port, Future = future }
+    local Protocol = rotor.protocol "Protocol" {
+      create = function(_, stream)
+        objects.Stream = stream
+        stream:write("GET /?q HTTP/1.1\r\nHost: x\r\n\r\n")
+        return stream:expect_bytes(1)
+      end,
+      bytes_read = function(_, stream)
+        loop:stop()
+        return stream:done()
+      end,
+    }
+    objects.Handle = assert(loop:add(rotor.machine "Machine" {
+      create = function(_, scope)
+        objects.Scope, objects.Notifier = scope, scope:notifier()
+        return scope:done()
+      end,
+    }))
+    local fields = {}
+    local server = assert(loop:serve("127.0.0.1:0", function(req, res)
+      objects.Response = res
+      for _, name in ipairs(annotated_fields "rotor.http.Request") do fields[name] = req[name] end
+      local _, message = pcall(function() return req.nonsense end)
+      for name in message:match("it has (.*)$"):gmatch("%w+") do
+        if name ~= "and" then fields[name] = fields[name] or "not annotated" end
+      end
+      res:send()
+    end))
+    assert(loop:connect(server:address(), Protocol))
+    loop:run()
+    for name, object in pairs(objects) do
+      assert.same(methods(object), annotated_functions(name, ":"), name)
+    end
+    assert.same({ "context", "loop" }, annotated_fields "rotor.Scope")
+    assert.same({ "context" }, annotated_fields "rotor.Loop")
+    for name, value in pairs(fields) do assert.are_not_equal("not annotated", value, name) end
+    assert.equal("userdata", type(fields.headers))
+    fields.headers, fields.remote = nil, nil
+    assert.same({ method = "GET", path = "/", query = "q", target = "/?q", version = "1.1",
+                  body = "" }, fields)
+  end)
+
+  it("knows all options", function()
+    local P = rotor.protocol "P" { create = function() end }
+    for class, call in pairs {
+      ["rotor.LoopOptions"] = function(options) rotor.loop(options) end,
+      ["rotor.ListenOptions"] = function(options) rotor.listen("0", P, options) end,
+      ["rotor.ConnectOptions"] = function(options) rotor.connect("0", P, options) end,
+      ["rotor.ProtocolOptions"] = function(options)
+        rotor.protocol("P", options) { create = function() end }
+      end,
+      ["rotor.http.ServeOptions"] = function(options) http.serve("0", print, options) end,
+    } do
+      local _, message = pcall(call, { nonsense = true })
+      local known = {}
+      for name in message:match("known are: (.*)$"):gmatch("[%w_]+") do known[name] = true end
+      assert.same(sorted(known), annotated_fields(class), class)
+    end
+  end)
+
+  it("knows all transitions", function()
+    for class, declare in pairs {
+      ["rotor.MachineTransitions"] = rotor.machine "M",
+      ["rotor.ProtocolTransitions"] = rotor.protocol "P",
+    } do
+      local fields = annotated_fields(class)
+      assert.equal(class:find("Machine") and 7 or 8, #fields)
+      local transitions = {}
+      for _, name in ipairs(fields) do transitions[name] = print end
+      assert(declare(transitions))
+    end
+  end)
+end)
