@@ -386,6 +386,15 @@ describe("a future", function()
       assert.is_true(port:canceled())
     end)
 
+    it("is a machine more, for which there may be no room", function()
+      local full = scene.loop { capacity = 1 }
+      assert(full:add(rotor.machine "M" { create = function(_, scope) return scope:ok() end }))
+      local port, source = full:future()
+      assert.same({ nil, "ECAPACITY: the loop's capacity is used up", "ECAPACITY" },
+        { source:timeout(1) })
+      assert.is_true(port:canceled())
+    end)
+
     it("wants seconds", function()
       for arguments, message in pairs {
         [""] = "bad argument #1 to 'timeout' (number expected, got no value)",

@@ -332,6 +332,28 @@ describe("http.serve", function()
         "the request is over; copy what is needed of it before it is answered")
     end)
 
+    it("for a client that has left meanwhile, which ends the connection", function()
+      local sent
+      serve(function(_, res)
+        later(0.005, function() sent = res:send(200, ("x"):rep(1 << 20)) end)
+      end)
+      assert(loop:connect(address, rotor.protocol "Client" {
+        create = function(_, stream)
+          stream:write(get("/"))
+          return stream:expect_flush()
+        end,
+        bytes_flushed = function(_, stream) return stream:sleep(0.001) end,
+        timeout = function(_, stream) return stream:abort() end,
+      }))
+      for _ = 1, 1000 do
+        if sent and loop:count() == 1 then break end
+        later(0.001, function() loop:stop() end)
+        loop:run()
+      end
+      assert.is_true(sent) -- that the client has left is noticed only now
+      assert.equal(1, loop:count()) -- the listener
+    end)
+
     it("but not longer than its loop", function()
       local kept
       serve(function(_, res)

@@ -294,7 +294,8 @@ describe("a machine", function()
     local M = rotor.machine "M" {
       create = function(_, scope) return scope:error("not today") end,
     }
-    assert.same({ nil, "ELUA: error in a Lua transition", "ELUA" }, { loop:add(M) })
+    assert.same({ nil, "ELUA: error in a Lua transition, told to on_error", "ELUA" },
+      { loop:add(M) })
     assert.equal("M: create: not today", scene.error())
     -- Inside a transition create comes later, and its failure goes the same way.
     play {

@@ -4,7 +4,7 @@ local support = require "spec.support"
 
 local function nothing() end
 
-describe("the programs of the tour", function()
+describe("a program as it is printed", function()
   local scene = support.scene()
   before_each(scene.begin)
   after_each(function()
@@ -12,7 +12,7 @@ describe("the programs of the tour", function()
     scene.finish()
   end)
 
-  -- Run a program whose rotor.run() is `run`, which is given the first handle that the program got.
+  -- Run a program whose rotor.run() is `run`, which is given the handles that the program got.
   local function perform(program, run)
     local opened = {}
     local function noting(open)
@@ -24,7 +24,7 @@ describe("the programs of the tour", function()
     local modules = {
       rotor = setmetatable({
         listen = noting(rotor.listen),
-        run = function() run(opened[1]) end,
+        run = function() run(table.unpack(opened)) end,
       }, { __index = rotor }),
       ["rotor.http"] = { serve = noting(http.serve) },
     }
@@ -104,6 +104,36 @@ rotor.run()
     assert.equal("HTTP/1.1 200 OK", answer:match("^[^\r]*"))
     assert.equal("Hello, World!", answer:match("\r\n\r\n(.*)$"))
   end)
+
+  it("in the README, which echoes and serves", function()
+    local file <close> = assert(io.open("README.md"))
+    local program = file:read("a"):match("```lua\n(.-)```")
+    program = program:gsub('"127%.0%.0%.1:%d+"', '"127.0.0.1:0"'):gsub("ok%(0%.2%)", "ok(0)")
+    local echo, pages = nil, {}
+    perform(program, function(echoing, serving)
+      local loop = rotor.default()
+      local Client = rotor.protocol "Client" {
+        create = function(_, stream)
+          stream:write("hello\n")
+          return stream:expect_bytes(6)
+        end,
+        bytes_read = function(_, stream, n)
+          echo = stream:take(n)
+          loop:stop()
+          return stream:done()
+        end,
+      }
+      assert(rotor.connect(echoing:address(), Client))
+      support.run(loop)
+      for _, path in ipairs { "/", "/slow", "/else" } do
+        local answer = support.exchange(loop, serving:address(),
+          "GET " .. path .. " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        pages[#pages + 1] = answer:match("^HTTP/1.1 (%d+)") .. answer:match("\r\n\r\n(.*)$")
+      end
+    end)
+    assert.equal("hello\n", echo)
+    assert.same({ "200Hello, World!\n", "200At last.\n", "404Nothing here.\n" }, pages)
+  end)
 end)
 
 -- What fn throws, which must begin with the place of its first line.
@@ -135,6 +165,13 @@ describe("a declaration", function()
     -- Each language of its own: what a stream hears is no machine's.
     assert.matches("no transition is called bytes_read;",
       thrown(function() rotor.machine "M" { create = nothing, bytes_read = nothing } end))
+  end)
+
+  it("has its transitions behind the name", function()
+    assert.equal('machine "M": the transitions go behind the name: rotor.machine "M" { … }',
+      thrown(function() rotor.machine("M", { create = nothing }) end))
+    assert.equal('protocol "P": the transitions go behind the name: rotor.protocol "P" { … }',
+      thrown(function() rotor.protocol("P", { create = nothing }) end))
   end)
 
   it("needs a create", function()

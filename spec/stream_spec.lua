@@ -115,12 +115,14 @@ describe("a stream", function()
     end)
 
     it("and keeps the delimiter that it waits for, whatever is asked for meanwhile", function()
-      local taken
+      local taken, woken
       talk({
         create = function(_, stream)
+          stream:handle():wake()
           return stream:expect_delimiter(("x"):rep(100), 1000)
         end,
         wakeup = function(_, stream)
+          woken = true
           stream:expect_delimiter(("y"):rep(100), 1000)
           collectgarbage()
           for i = 1, 100 do stream:expect_delimiter(("z"):rep(100) .. i, 1000) end
@@ -142,6 +144,7 @@ describe("a stream", function()
         exception = done,
       })
       assert.equal("hello", taken)
+      assert.is_true(woken)
     end)
   end)
 
@@ -575,6 +578,16 @@ describe("a stream", function()
     end
 
     it("IPv4", function() assert.matches("^127%.0%.0%.1:%d+$", hello {}) end)
+
+    it("IPv6, where there is any", function()
+      local listener, _, code = loop:listen("[::1]:0", rotor.protocol "P" { create = done })
+      if listener then
+        listener:close()
+        assert.matches("^%[::1%]:%d+$", hello { address = "[::1]:0" })
+      else
+        assert.is_true(code == "EADDRNOTAVAIL" or code == "EAFNOSUPPORT", code)
+      end
+    end)
 
     it("a port alone", function()
       assert.matches("^127%.0%.0%.1:%d+$", hello {

@@ -21,7 +21,7 @@
     XX(EHEADER, -10010, "invalid header: a name is a token, a value has no CR, LF or NUL")         \
     XX(EBODY, -10011, "body not allowed, or not of the declared length")                           \
     XX(ESTATE, -10012, "not possible in the present state")                                        \
-    XX(ELUA, -10013, "error in a Lua transition")
+    XX(ELUA, -10013, "error in a Lua transition, told to on_error")
 
 /* XX(name, code, status, message): why an HTTP message was refused, and the status it is answered
 ** with. The section named is of RFC 9112 unless another RFC is given. */

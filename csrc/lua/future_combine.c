@@ -199,7 +199,7 @@ int rotor__lua_future_and_then(lua_State *L)
 
 /* -- timeout, all and first -------------------------------------------------------------------- */
 
-/* [-0, +1, e] timeout(seconds) */
+/* [-0, +1 or 3, e] timeout(seconds) */
 int rotor__lua_future_timeout(lua_State *L)
 {
     (void)rotor__lua_check(L, 1, &rotor__kind_future);
@@ -209,7 +209,11 @@ int rotor__lua_future_timeout(lua_State *L)
     uint64_t deadline = ms == ROTOR_NEVER ? ms : rotor_loop_now(source->ll->loop) + ms;
     rotor__lua_future_object *object = rotor__lua_push_future(L, source->ll);
     object->future = rotor_future_timeout(rotor__lua_take_future(source), deadline);
-    return object->future ? 1 : luaL_error(L, "not enough memory, or the loop is full");
+    if (object->future)
+        return 1;
+    if (rotor_loop_count(object->ll->loop) >= rotor_loop_capacity(object->ll->loop))
+        return rotor__lua_fail(L, ROTOR_ECAPACITY);
+    return luaL_error(L, "not enough memory");
 }
 
 /* The values of all() on their way to a table. */

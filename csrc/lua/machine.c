@@ -264,8 +264,8 @@ int rotor__lua_add(lua_State *L)
     lua_settop(L, a + 1);
     rotor__lua_seed *seed = rotor__lua_new_seed(L, ll, a);
     int error = rotor_add(ll->loop, &class->type, seed, &handle);
-    if (error == ROTOR_ECAPACITY || error == UV_ENOMEM || error == ROTOR_ECLOSED)
-        rotor__lua_free_seed(seed); /* otherwise `create` has, or will */
+    if (error && error != ROTOR_ELUA) /* which is `create` having failed, with the seed its own */
+        rotor__lua_free_seed(seed);
     if (error)
         return rotor__lua_fail(L, error);
     rotor__lua_push_handle(L, ll, handle);

@@ -81,6 +81,9 @@ local function declare(what, make, known, name, options)
     error(('rotor.%s: a name expected, got %s'):format(what, type(name)), 3)
   elseif options ~= nil and type(options) ~= "table" then
     error(('%s "%s": a table of options expected, got %s'):format(what, name, type(options)), 3)
+  elseif options and (what == "machine" or options.create) then
+    error(('%s "%s": the transitions go behind the name: rotor.%s "%s" { … }'):format(
+      what, name, what, name), 3)
   end
   return function(transitions)
     local wrong, class = mistake(transitions, known, what), nil
@@ -96,8 +99,8 @@ end
 -- In parentheses, which keep them from being tail calls: the caller's line is what errors name.
 
 --- Declare a type of machine: `rotor.machine "Name" { create = …, … }`.
-function rotor.machine(name)
-  return (declare("machine", core.type, machine_transitions, name))
+function rotor.machine(name, misplaced)
+  return (declare("machine", core.type, machine_transitions, name, misplaced))
 end
 
 --- Declare a protocol: `rotor.protocol "Name" { create = …, bytes_read = …, … }`; or with options,

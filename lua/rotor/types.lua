@@ -540,7 +540,9 @@ function Future:and_then(fn) end
 
 --- The same future, but failing with ETIMEDOUT after so many seconds. This one is used up.
 ---@param seconds number
----@return rotor.Future
+---@return rotor.Future?
+---@return string? message
+---@return string? name ECAPACITY: it takes a machine, for which the loop has no room
 function Future:timeout(seconds) end
 
 --------------------------------------------------------------------------------------------------
