@@ -296,7 +296,10 @@ describe("os.exit(5, true)", function()
       add { create = function(_, scope) return scope:ok(10) end }
       assert(http.serve("127.0.0.1:0", print))
       local other = rotor.loop()
-      other:add(rotor.machine "Other" { create = ok, drop = function() local _ = {} end })
+      other:add(rotor.machine "Other" {
+        create = function(_, scope) return scope:ok() end,
+        drop = function() local _ = {} end,
+      })
     ]] .. code .. "\nrotor.run()") })
   end
 
