@@ -37,12 +37,16 @@ local Visitor = rotor.protocol "Visitor" {
 }
 
 local address = arg[1]
-if not address then
+if not address or arg[2] then
   io.stderr:write("usage: countdown.lua PORT | ADDR:PORT\n")
   os.exit(2)
 end
 
-local listener = assert(rotor.listen(address, Visitor))
+local listener, message = rotor.listen(address, Visitor)
+if not listener then
+  io.stderr:write("countdown.lua: ", message, "\n")
+  os.exit(1)
+end
 for _, signal in ipairs { "INT", "TERM" } do
   rotor.on_signal(signal, rotor.stop)
 end

@@ -26,12 +26,16 @@ local Echo = rotor.protocol "Echo" {
 }
 
 local address = arg[1]
-if not address then
+if not address or arg[2] then
   io.stderr:write("usage: echo.lua PORT | ADDR:PORT\n")
   os.exit(2)
 end
 
-local listener = assert(rotor.listen(address, Echo))
+local listener, message = rotor.listen(address, Echo)
+if not listener then
+  io.stderr:write("echo.lua: ", message, "\n")
+  os.exit(1)
+end
 for _, signal in ipairs { "INT", "TERM" } do
   rotor.on_signal(signal, rotor.stop)
 end

@@ -4,14 +4,18 @@ local rotor = require "rotor"
 local http = require "rotor.http"
 
 local address = arg[1]
-if not address then
+if not address or arg[2] then
   io.stderr:write("usage: hello_http.lua PORT | ADDR:PORT\n")
   os.exit(2)
 end
 
-local server = assert(http.serve(address, function(_, res)
+local server, message = http.serve(address, function(_, res)
   res:send(200, "Hello, World!")
-end))
+end)
+if not server then
+  io.stderr:write("hello_http.lua: ", message, "\n")
+  os.exit(1)
+end
 
 for _, signal in ipairs { "INT", "TERM" } do
   rotor.on_signal(signal, rotor.stop)

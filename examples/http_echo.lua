@@ -4,16 +4,20 @@ local rotor = require "rotor"
 local http = require "rotor.http"
 
 local address = arg[1]
-if not address then
+if not address or arg[2] then
   io.stderr:write("usage: http_echo.lua PORT | ADDR:PORT\n")
   os.exit(2)
 end
 
-local server = assert(http.serve(address, function(req, res)
+local server, message = http.serve(address, function(req, res)
   local content_type = req.headers["content-type"]
   if content_type then res:header("Content-Type", content_type) end
   res:send(200, req.body)
-end))
+end)
+if not server then
+  io.stderr:write("http_echo.lua: ", message, "\n")
+  os.exit(1)
+end
 
 for _, signal in ipairs { "INT", "TERM" } do
   rotor.on_signal(signal, rotor.stop)

@@ -6,6 +6,8 @@
 const char *rotor_strerror(int code)
 {
     switch (code) {
+    case 0:
+        return "success";
 #define XX(name, value, message)                                                                   \
     case value:                                                                                    \
         return message;
@@ -28,6 +30,8 @@ const char *rotor_strerror(int code)
 const char *rotor_err_name(int code)
 {
     switch (code) {
+    case 0:
+        return "OK";
 #define XX(name, value, message)                                                                   \
     case value:                                                                                    \
         return #name;

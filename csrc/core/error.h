@@ -18,7 +18,7 @@
     XX(ESTALLED, -10007, "peer stopped reading")                                                   \
     XX(EUNEXPECTED, -10008, "the machine has no transition for what happened")                     \
     XX(EADDRESS, -10009, "not an address: expected HOST:PORT, [IPV6]:PORT, PORT or unix:PATH")     \
-    XX(EHEADER, -10010, "invalid header: a name is a token, a value has no CR, LF or NUL")         \
+    XX(EHEADER, -10010, "invalid header: not a token, CR, LF or NUL in a value, or not to be set") \
     XX(EBODY, -10011, "body not allowed, or not of the declared length")                           \
     XX(ESTATE, -10012, "not possible in the present state")                                        \
     XX(ELUA, -10013, "error in a Lua transition, told to on_error")
@@ -60,10 +60,11 @@ enum rotor_error {
 };
 
 /* What went wrong, as a sentence fragment without a final dot. `code` may be any code of libuv or
-** rotor; an unknown one yields "unknown error". The string is static. */
+** rotor; 0 yields "success", an unknown one "unknown error". The string is static. */
 const char *rotor_strerror(int code);
 
-/* The code's name, as in "ECONNREFUSED" or "ECAPACITY"; "UNKNOWN" for an unknown code. Static. */
+/* The code's name, as in "ECONNREFUSED" or "ECAPACITY"; "OK" for 0, "UNKNOWN" for an unknown
+** code. Static. */
 const char *rotor_err_name(int code);
 
 #endif

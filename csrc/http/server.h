@@ -86,7 +86,7 @@ const rotor_protocol *rotor_http_protocol(const rotor_http_server *server);
 ** These may be called from request_received to request_over. The texts point into the input, which
 ** moves: each is valid until the present transition returns. */
 
-rotor_text rotor_http_method(const rotor_http *h);
+rotor_text rotor_http_method(const rotor_http *h); /* as sent: methods have a case */
 rotor_text rotor_http_target(const rotor_http *h); /* as sent */
 rotor_text rotor_http_path(const rotor_http *h);   /* still percent-encoded; at least "/" */
 rotor_text rotor_http_query(const rotor_http *h);  /* behind the first '?'; data NULL: none */
@@ -114,6 +114,7 @@ typedef struct rotor_http_ref {
     uint32_t serial;
 } rotor_http_ref;
 
+/* The name of the request that is being handled. */
 rotor_http_ref rotor_http_ref_of(const rotor_http *h);
 
 /* The connection on which that request is still open; NULL when it is over. */

@@ -260,6 +260,7 @@ static rotor_response on_timeout(rotor_http *h, rotor_scope *scope)
     lua_server *server = rotor_http_context(h);
     (void)rotor__lua_run(server->ll, throw_unanswered, h, "http", NULL);
     (void)rotor_http_add_text(h, "Connection", "close");
+    (void)rotor_http_add_text(h, "Content-Type", "text/plain");
     int error = rotor_http_send_text(h, 503, "503 Service Unavailable\n");
     return error ? rotor_error(error) : rotor_done();
 }

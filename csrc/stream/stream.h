@@ -58,6 +58,7 @@ static inline rotor_intent rotor_expect_delimiter_at(const char *delimiter, uint
                           .deadline = ROTOR_NEVER};
 }
 
+/* The same from the start of the input. */
 static inline rotor_intent rotor_expect_delimiter(const char *delimiter, uint16_t len, size_t max)
 {
     return rotor_expect_delimiter_at(delimiter, len, max, 0);
