@@ -17,9 +17,12 @@ static rotor_response echo(rotor_http *h, rotor_scope *scope)
 
 static const rotor_http_handler handler = {.name = "http_echo", .request_received = echo};
 
+/* The first time: end when the requests under way are answered. The second time: end now. */
 static void stop(rotor_loop *loop, int signum, void *context)
 {
-    rotor_loop_stop(loop);
+    const rotor_handle *listener = context;
+    if (rotor_http_drain(loop, *listener, 0))
+        rotor_loop_stop(loop);
 }
 
 int main(int argc, char **argv)
@@ -38,8 +41,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s: %s: %s\n", argv[0], argv[1], rotor_strerror(error));
         return 1;
     }
-    rotor_loop_on_signal(loop, SIGINT, stop, NULL);
-    rotor_loop_on_signal(loop, SIGTERM, stop, NULL);
+    rotor_loop_on_signal(loop, SIGINT, stop, &listener);
+    rotor_loop_on_signal(loop, SIGTERM, stop, &listener);
     rotor_listener_address(loop, listener, where, sizeof where);
     printf("listening on http://%s/\n", where);
     fflush(stdout);

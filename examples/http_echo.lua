@@ -19,8 +19,12 @@ if not server then
   os.exit(1)
 end
 
+-- The first time: end when the requests under way are answered. The second time: end now.
+local function stop()
+  if not server:close { drain = 30 } then rotor.stop() end
+end
 for _, signal in ipairs { "INT", "TERM" } do
-  rotor.on_signal(signal, rotor.stop)
+  rotor.on_signal(signal, stop)
 end
 print("listening on http://" .. server:address() .. "/")
 io.stdout:flush()

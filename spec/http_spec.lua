@@ -473,6 +473,32 @@ describe("http.serve", function()
     assert.equal("ECONNREFUSED", support.exchange(loop, address, get "/"))
   end)
 
+  it("drains: what is under way is answered, and nothing more", function()
+    local server
+    server = assert(http.serve(loop, "127.0.0.1:0", function(req, res)
+      later(0.005, function() res:send("late " .. req.path) end)
+      assert.is_true(server:close { drain = 5 })
+      assert.same({ nil, "ECLOSED: already closed", "ECLOSED" }, { server:close { drain = 5 } })
+    end))
+    address = server:address()
+    -- No `LAST`: it is the server that ends the connection, before the second request.
+    local answer, more = ask(get "/1", get "/2")
+    assert.equal("late /1", answer.body)
+    assert.equal("close", answer.headers.connection)
+    assert.is_nil(more)
+    support.run(loop)
+    assert.equal(0, loop:count())
+    assert.equal("ECONNREFUSED", support.exchange(loop, address, get "/"))
+
+    local Sink = rotor.protocol "Sink" { create = function(_, stream) return stream:sleep() end }
+    local listener = assert(loop:listen("127.0.0.1:0", Sink))
+    assert.has_error(function() listener:close { drain = 1 } end,
+      "only what http.serve returned can drain")
+    assert.has_error(function() listener:close { drain = 0 } end,
+      "option 'drain': seconds expected, more than 0 and less than 50 days, got 0")
+    listener:close()
+  end)
+
   it("serves the default loop when none is given", function()
     loop = rotor.default()
     address = assert(http.serve("127.0.0.1:0", function(_, res) res:send("hello") end)):address()

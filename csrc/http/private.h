@@ -49,6 +49,9 @@ struct rotor_http_server {
     uint32_t head_ms, body_ms, body_rate, handler_ms, idle_ms;
     void *context;
     void (*closed)(void *context);
+    rotor_loop *loop;             /* while draining */
+    bool draining;                /* nothing is kept alive any more */
+    rotor_handle drainer;         /* the machine that waits for the connections' end, if any */
     rotor_http__exchange *shared; /* of a request that is answered at once */
     rotor_block *scratch;         /* lent to the shared exchange's response for its headers */
     uint64_t date_until;          /* on the loop's clock */
@@ -62,6 +65,9 @@ rotor_http__exchange *rotor_http__exchange_new(uint32_t fields);
 /* Move the connection's exchange out of the server's memory, if it is there. 0 or UV_ENOMEM: then the
 ** headers added so far may be gone. */
 int rotor_http__exchange_keep(rotor_http *h);
+
+/* The server behind a listener: 0, ROTOR_ECLOSED, or UV_EINVAL when it is no server's. */
+int rotor_http__server_of(rotor_loop *loop, rotor_handle listener, rotor_http_server **server);
 
 /* The server whose protocol the connection runs. */
 static inline rotor_http_server *rotor_http__server(const rotor_http *h)

@@ -145,6 +145,7 @@ int rotor_http_send(rotor_http *h, int status, rotor_text body)
     rotor_buf *output = rotor_stream_output(&h->stream);
     if (!output)
         return ROTOR_ECLOSED;
+    response->keep_alive &= !rotor_http__server(h)->draining;
     response->date = rotor_http__date(rotor_http__server(h), h->stream.machine.loop);
     int error = rotor_http_response_send(response, output, status, body);
     if (!error && h->state == HTTP__WAITING) /* have the connection's machine go on */

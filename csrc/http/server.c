@@ -8,6 +8,7 @@ enum {
     FIRST_BYTES = 1,
     SCRATCH = 4096,
     LINGER_MS = 2000,
+    LAST_MS = 100,
     HEAD_MS = 10000,
     BODY_MS = 30000,
     BODY_RATE = 500,
@@ -308,6 +309,9 @@ static rotor_intent on_wakeup(rotor_stream *s, rotor_scope *scope)
 {
     rotor_http *h = (rotor_http *)s;
     const rotor_http_handler *handler = rotor_http__server(h)->handler;
+    if (h->state == HTTP__HEAD && !h->head_begun && rotor_http__server(h)->draining)
+        /* Not at once, as a request may be on its way. */
+        return rotor_intent_until(s->intent, in_ms(scope, LAST_MS));
     if (h->state != HTTP__WAITING)
         return rotor_intent_same();
     if (h->exchange->response.sent)
@@ -332,6 +336,8 @@ static rotor_intent on_timeout(rotor_stream *s, rotor_scope *scope)
             return settle(h, scope, rotor_done());
         return handler->timeout ? call(h, scope, handler->timeout) : refuse(h, scope, 503, NULL);
     }
+    if (!is_reading(h) && rotor_http__server(h)->draining)
+        return rotor_stream_unsent(s) > 0 ? close_gently(h) : rotor_intent_done();
     /* Reading may have stopped for answers that the client is slow to take; stall_ms bounds that. */
     if (rotor_stream_unsent(s) > 0)
         return rotor_intent_until(s->intent, in_ms(scope, patience(h)));
@@ -428,7 +434,10 @@ rotor_http_server *rotor_http_server_new(const rotor_http_handler *handler,
 
 void rotor_http_server_release(rotor_http_server *server)
 {
-    if (--server->refs > 0)
+    server->refs--;
+    if (server->refs == 1 && server->draining) /* only the machine that waits for this holds it */
+        (void)rotor_end(server->loop, server->drainer, 0);
+    if (server->refs > 0)
         return;
     if (server->closed)
         server->closed(server->context);
@@ -452,6 +461,17 @@ void rotor_http__set_date(rotor_http_server *server, rotor_loop *loop)
 static void on_listener_closed(void *server)
 {
     rotor_http_server_release(server);
+}
+
+int rotor_http__server_of(rotor_loop *loop, rotor_handle listener, rotor_http_server **server)
+{
+    const rotor_listen_options *options = rotor__listener_options(loop, listener);
+    if (!options)
+        return rotor_find(loop, listener) ? UV_EINVAL : ROTOR_ECLOSED;
+    if (options->closed != on_listener_closed)
+        return UV_EINVAL;
+    *server = options->seed;
+    return (*server)->draining ? ROTOR_ECLOSED : 0;
 }
 
 int rotor_http_serve(rotor_loop *loop, const char *address, const rotor_http_handler *handler,

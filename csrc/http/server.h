@@ -17,7 +17,7 @@
 **     limits.body (buffered)    8 MiB    413    stall_ms    30 s   close
 **     limits.chunk_line       256 B      400
 **     limits.chunk_extensions  16 KiB    400    connections        stop accepting
-**     limits.trailers           8 KiB    400 */
+**     limits.trailers           8 KiB    400        drain (see rotor_http_drain)  30 s  close */
 #ifndef ROTOR_HTTP_SERVER_H
 #define ROTOR_HTTP_SERVER_H
 
@@ -72,6 +72,13 @@ typedef struct rotor_http_config {
 ** 0 or what rotor_listen() says; then `closed` is not called. */
 int rotor_http_serve(rotor_loop *loop, const char *address, const rotor_http_handler *handler,
                      const rotor_http_config *config, rotor_handle *listener);
+
+/* End a server gently: accept no more, close the connections that wait for a request, have the requests
+** under way answered with "Connection: close", and after `drain_ms` (0: 30,000) close what is left.
+** `listener` is the handle that rotor_http_serve() gave. When all is gone, config.closed is called.
+** 0; ROTOR_ECLOSED when the listener has ended already (a second drain, too); UV_EINVAL when it is not a
+** server's; ROTOR_ECAPACITY or UV_ENOMEM: then nothing has changed. */
+int rotor_http_drain(rotor_loop *loop, rotor_handle listener, uint32_t drain_ms);
 
 /* To serve on one stream of another origin (memory, a socket pair): make a server, then streams by
 ** rotor_stream_seed.protocol = rotor_http_protocol(server), .seed = server. Each holds a reference;

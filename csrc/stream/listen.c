@@ -219,6 +219,12 @@ int rotor_listen(rotor_loop *loop, const char *text, const rotor_protocol *proto
     return error;
 }
 
+const rotor_listen_options *rotor__listener_options(rotor_loop *loop, rotor_handle handle)
+{
+    rotor_machine *m = rotor_find(loop, handle);
+    return m && m->type == &listener_type ? &((listener *)m)->options : NULL;
+}
+
 int rotor_listener_address(rotor_loop *loop, rotor_handle handle, char *text, size_t size)
 {
     rotor_machine *m = rotor_find(loop, handle);

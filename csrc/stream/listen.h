@@ -26,6 +26,9 @@ typedef struct rotor_listen_options {
 int rotor_listen(rotor_loop *loop, const char *address, const rotor_protocol *protocol,
                  const rotor_listen_options *options, rotor_handle *listener);
 
+/* private: the options it was given; NULL when the handle is not a living listener's. */
+const rotor_listen_options *rotor__listener_options(rotor_loop *loop, rotor_handle listener);
+
 /* Where it listens, as text, with the true port. 0 or an error. */
 int rotor_listener_address(rotor_loop *loop, rotor_handle listener, char *text, size_t size);
 

@@ -229,11 +229,14 @@ local Handle = {}
 ---@return string? name ECLOSED: it has ended
 function Handle:wake() end
 
---- End the machine. What a stream has not sent yet is not sent any more.
+--- End the machine. What a stream has not sent yet is not sent any more. With `drain`, which is for
+--- what http.serve returned: accept no more, answer the requests under way, and close what is left
+--- after so many seconds.
+---@param options? { drain: number }
 ---@return true?
 ---@return string? message
 ---@return string? name ECLOSED: it has ended
-function Handle:close() end
+function Handle:close(options) end
 
 ---@return boolean
 function Handle:alive() end

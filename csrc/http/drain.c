@@ -1,0 +1,84 @@
+/* Ending a server gently: a machine that waits for its connections to end, but not for ever. */
+#include "private.h"
+
+enum { DRAIN_MS = 30000 };
+
+typedef struct drainer {
+    rotor_machine machine;
+    rotor_http_server *server;
+} drainer;
+
+typedef struct drainer_seed {
+    rotor_http_server *server;
+    uint64_t deadline;
+} drainer_seed;
+
+/* Connections are not listed anywhere, which would cost each of them; here there is time to look. */
+static void each_connection(rotor_http_server *server, rotor_loop *loop,
+                            void (*fn)(rotor_loop *loop, rotor_handle connection))
+{
+    for (uint32_t i = 0; i < loop->nslots; i++) {
+        rotor_machine *m = loop->slots[i].machine;
+        if (m && m->type == &rotor_stream_type &&
+            ((rotor_stream *)m)->protocol == &server->protocol)
+            fn(loop, m->self);
+    }
+}
+
+static void wake(rotor_loop *loop, rotor_handle connection)
+{
+    (void)rotor_wake(loop, connection);
+}
+
+static void cut(rotor_loop *loop, rotor_handle connection)
+{
+    (void)rotor_end(loop, connection, 0);
+}
+
+static rotor_response on_create(rotor_machine *m, rotor_scope *scope, void *data)
+{
+    const drainer_seed *seed = data;
+    drainer *d = (drainer *)m;
+    d->server = seed->server;
+    d->server->refs++;
+    d->server->draining = true;
+    d->server->loop = scope->loop;
+    d->server->drainer = m->self;
+    return rotor_ok_until(seed->deadline);
+}
+
+static rotor_response on_timeout(rotor_machine *m, rotor_scope *scope)
+{
+    each_connection(((drainer *)m)->server, scope->loop, cut);
+    return rotor_done();
+}
+
+static void on_drop(rotor_machine *m)
+{
+    rotor_http_server *server = ((drainer *)m)->server;
+    server->drainer = ROTOR_NO_HANDLE;
+    rotor_http_server_release(server);
+}
+
+static const rotor_type drainer_type = {
+    .name = "http drain",
+    .size = sizeof(drainer),
+    .create = on_create,
+    .timeout = on_timeout,
+    .drop = on_drop,
+};
+
+int rotor_http_drain(rotor_loop *loop, rotor_handle listener, uint32_t drain_ms)
+{
+    rotor_http_server *server = NULL;
+    int error = rotor_http__server_of(loop, listener, &server);
+    if (error)
+        return error;
+    drainer_seed seed = {server, rotor_loop_now(loop) + (drain_ms ? drain_ms : DRAIN_MS)};
+    error = rotor__add_now(loop, &drainer_type, &seed, NULL);
+    if (error)
+        return error;
+    (void)rotor_end(loop, listener, 0);
+    each_connection(server, loop, wake);
+    return 0;
+}
