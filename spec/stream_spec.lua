@@ -509,7 +509,8 @@ describe("a stream", function()
 
     it("hears fatal, and nothing else", function()
       local heard, order = nil, {}
-      assert(loop:connect(deserted(), rotor.protocol "Client" {
+      local address = deserted()
+      assert(loop:connect(address, rotor.protocol "Client" {
         name = "me",
         create = function(_, stream)
           order[#order + 1] = "create"
@@ -522,14 +523,16 @@ describe("a stream", function()
         drop = function() order[#order + 1] = "drop" end,
       }, { seed = "seed" }))
       support.run(loop)
-      assert.same({ "me", "userdata", "ECONNREFUSED", "connection refused", "seed" }, heard)
+      assert.same({ "me", "userdata", "ECONNREFUSED",
+        "connection refused (" .. address .. ")", "seed" }, heard)
       assert.same({}, order)
     end)
 
     it("reaches on_error when it has no fatal", function()
-      assert(loop:connect(deserted(), rotor.protocol "Client" { create = done }))
+      local address = deserted()
+      assert(loop:connect(address, rotor.protocol "Client" { create = done }))
       support.run(loop)
-      assert.equal("Client: ECONNREFUSED: connection refused", scene.error())
+      assert.equal("Client: ECONNREFUSED: connection refused (" .. address .. ")", scene.error())
     end)
 
     it("is given up after the timeout", function()

@@ -1,5 +1,6 @@
 /* Listening and connecting in Lua, and the seeds that machines of Lua's are created from. */
 #include <limits.h>
+#include <string.h>
 
 #include "../core/alloc.h"
 #include "lua_private.h"
@@ -16,7 +17,7 @@ rotor__lua_seed *rotor__lua_new_seed(lua_State *L, rotor__lua_loop *ll, int inde
         luaL_unref(L, LUA_REGISTRYINDEX, ref);
         luaL_error(L, "not enough memory");
     }
-    *seed = (rotor__lua_seed){ll, class, ref};
+    *seed = (rotor__lua_seed){ll, class, ref, NULL};
     return seed;
 }
 
@@ -31,8 +32,10 @@ void rotor__lua_clear_seed(rotor__lua_seed *seed)
 
 void rotor__lua_free_seed(void *data)
 {
-    rotor__lua_clear_seed(data);
-    rotor_free(data);
+    rotor__lua_seed *seed = data;
+    rotor__lua_clear_seed(seed);
+    rotor_free(seed->address);
+    rotor_free(seed);
 }
 
 /* [-0, +1, e] The seed value in the options at `index` (or none). */
@@ -102,9 +105,14 @@ int rotor__lua_connect(lua_State *L)
     options.delay = rotor__lua_option_bool(L, a + 2, "delay");
     rotor__lua_loop *ll = rotor__lua_meant(L);
     push_seed_option(L, a + 2);
-    options.seed = rotor__lua_new_seed(L, ll, a + 1);
+    rotor__lua_seed *seed = rotor__lua_new_seed(L, ll, a + 1);
+    size_t size = strlen(address) + 1;
+    seed->address = rotor_alloc(size);
+    if (seed->address) /* a message may do without it */
+        memcpy(seed->address, address, size);
+    options.seed = seed;
     int error = rotor_connect(ll->loop, address, &class->protocol, &options, &handle);
     if (error)
-        rotor__lua_free_seed(options.seed);
+        rotor__lua_free_seed(seed);
     return rotor__lua_opened(L, ll, address, error, handle);
 }

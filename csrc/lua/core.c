@@ -186,7 +186,8 @@ static void print_error(lua_State *L, int index)
 typedef struct report {
     rotor__lua_loop *ll;
     const char *name, *transition;
-    int error; /* 0: it is a value of Lua's */
+    int error;           /* 0: it is a value of Lua's */
+    const char *address; /* NULL: none */
 } report;
 
 /* [value, report] */
@@ -194,7 +195,8 @@ static int tell(lua_State *D)
 {
     const report *r = lua_touserdata(D, 2);
     if (r->error)
-        lua_pushfstring(D, "%s: %s", rotor_err_name(r->error), rotor_strerror(r->error));
+        lua_pushfstring(D, r->address ? "%s: %s (%s)" : "%s: %s", rotor_err_name(r->error),
+                        rotor_strerror(r->error), r->address);
     const char *message = luaL_tolstring(D, r->error ? -1 : 1, NULL);
     if (r->transition)
         lua_pushfstring(D, "%s: %s: %s", r->name, r->transition, message);
@@ -234,13 +236,13 @@ static void report_value(report *r)
 
 void rotor__lua_report(rotor__lua_loop *ll, const char *name, const char *transition)
 {
-    report_value(&(report){ll, name, transition, 0});
+    report_value(&(report){ll, name, transition, 0, NULL});
 }
 
-void rotor__lua_report_error(rotor__lua_loop *ll, const char *name, int error)
+void rotor__lua_report_error(rotor__lua_loop *ll, const char *name, int error, const char *address)
 {
     lua_pushnil(ll->vm->D);
-    report_value(&(report){ll, name, NULL, error});
+    report_value(&(report){ll, name, NULL, error, address});
 }
 
 /* -- opening ----------------------------------------------------------------------------------- */

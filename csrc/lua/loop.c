@@ -19,7 +19,7 @@ typedef struct loop_object {
 static void on_error(rotor_loop *loop, rotor_machine *m, int error)
 {
     rotor__lua_loop *ll = rotor_loop_context(loop);
-    const char *name = m->type->name;
+    const char *name = m->type->name, *address = NULL;
     if (rotor__lua_push_reason(ll, m)) {
         rotor__lua_report(ll, name, NULL);
         return;
@@ -32,8 +32,10 @@ static void on_error(rotor_loop *loop, rotor_machine *m, int error)
         if (!(connecting && !protocol->fatal) && error != ROTOR_EUNEXPECTED)
             return;
         name = protocol->name;
+        if (connecting) /* which only streams of Lua's protocols begin with here */
+            address = ((const rotor__lua_seed *)rotor_stream_seed_left((rotor_stream *)m))->address;
     }
-    rotor__lua_report_error(ll, name, error);
+    rotor__lua_report_error(ll, name, error, address);
 }
 
 /* [-0, +0, e] */

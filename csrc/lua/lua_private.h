@@ -108,7 +108,7 @@ static inline void rotor__lua_push_handler(lua_State *D)
 void rotor__lua_report(rotor__lua_loop *ll, const char *name, const char *transition);
 
 /* [-0, +0, -] The same for an error code. */
-void rotor__lua_report_error(rotor__lua_loop *ll, const char *name, int error);
+void rotor__lua_report_error(rotor__lua_loop *ll, const char *name, int error, const char *address);
 
 /* [-(n+2), +0, -] On vm->D, with the message handler below the function below its `n` arguments: call it.
 ** Whatever it throws is reported with a traceback as coming from `name` and `transition`. 0 or
@@ -208,6 +208,7 @@ typedef struct rotor__lua_seed {
     rotor__lua_loop *ll;
     rotor__lua_class *class; /* retained; NULL once it was taken, with `ref` */
     int ref;                 /* to the seed's value */
+    char *address;           /* what is connected to, for messages; NULL: nothing, or not known */
 } rotor__lua_seed;
 
 /* [-0, +0, e] A seed of the class at `index` and the value on top, which it pops. */

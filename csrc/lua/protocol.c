@@ -10,9 +10,10 @@ static const char *const names[] = {"create",    "bytes_read", "bytes_flushed", 
 typedef struct call {
     rotor__lua_stream *s;
     int which;
-    int ref;   /* CREATE, FATAL: the seed */
-    size_t n;  /* BYTES_READ */
-    int error; /* EXCEPTION, FATAL */
+    int ref;             /* CREATE, FATAL: the seed */
+    size_t n;            /* BYTES_READ */
+    int error;           /* EXCEPTION, FATAL */
+    const char *address; /* FATAL: what could not be connected to */
 } call;
 
 /* [-0, +1, m] */
@@ -42,7 +43,7 @@ static int push_arguments(lua_State *D, const call *c)
     case EXCEPTION:
     case FATAL:
         lua_pushstring(D, rotor_err_name(c->error));
-        lua_pushstring(D, rotor_strerror(c->error));
+        lua_pushfstring(D, c->address ? "%s (%s)" : "%s", rotor_strerror(c->error), c->address);
         if (c->which == EXCEPTION)
             return 2;
         lua_rawgeti(D, LUA_REGISTRYINDEX, c->ref);
@@ -152,7 +153,9 @@ static void on_fatal(rotor_stream *base, rotor_scope *scope, int error)
     bool created = s->class != NULL;
     if (!created) { /* the connection was never made: fatal is all this stream hears */
         init(s);
-        c.ref = ((const rotor__lua_seed *)base->opening.seed)->ref;
+        const rotor__lua_seed *seed = rotor_stream_seed_left(base);
+        c.ref = seed->ref;
+        c.address = seed->address;
     }
     (void)call_it(&c);
     if (!created)

@@ -392,6 +392,11 @@ static void stream_drop(rotor_machine *m)
     s->transport->close(s);
 }
 
+void *rotor_stream_seed_left(const rotor_stream *s)
+{
+    return s->flags & CREATED ? NULL : s->opening.seed;
+}
+
 bool rotor__protocol_is_valid(const rotor_protocol *protocol)
 {
     return protocol->create && protocol->size >= sizeof(rotor_stream);

@@ -207,6 +207,10 @@ void rotor_stream_shutdown(rotor_stream *s);
 int rotor_stream_peer(const rotor_stream *s, char *text, size_t size);
 int rotor_stream_local(const rotor_stream *s, char *text, size_t size);
 
+/* The seed that the protocol's create has not been given yet (in `fatal`, as the connection was never
+** made); NULL once it has been. */
+void *rotor_stream_seed_left(const rotor_stream *s);
+
 /* To make a stream by rotor_spawn(scope, &rotor_stream_type, seed) or rotor_add(). */
 typedef struct rotor_stream_seed {
     const rotor_protocol *protocol;
