@@ -42,6 +42,8 @@ CMOCKA_CFLAGS = $(shell pkg-config --cflags cmocka 2>/dev/null)
 CMOCKA_LIBS   = $(or $(shell pkg-config --libs cmocka 2>/dev/null),-lcmocka)
 LUA_CFLAGS    = $(or $(shell for p in lua5.4 lua-5.4 lua54; do \
                          pkg-config --cflags $$p 2>/dev/null && break; done),-I/usr/include/lua5.4)
+LUA_LIBS      = $(or $(shell for p in lua5.4 lua-5.4 lua54; do \
+                         pkg-config --libs $$p 2>/dev/null && break; done),-llua5.4)
 LUA          ?= $(shell for l in lua5.4 lua54 lua-5.4 lua; do \
                     $$l -e 'os.exit(_VERSION == "Lua 5.4")' 2>/dev/null && echo $$l && break; done)
 
@@ -145,11 +147,18 @@ $(EXAMPLES) $(BENCHES): $(BUILD)/%: $(BUILD)/obj/%.o $(BUILD)/librotor.a
 	@mkdir -p $(@D)
 	$(Q)$(COMPILER) $(SANITIZE) $^ -o $@ $(LDFLAGS) $(UV_LIBS)
 
+# The one test in C of the Lua module holds both the module and Lua.
+$(BUILD)/obj/csrc/test/test_lua.o: EXTRA = $(CMOCKA_CFLAGS) $(LUA_CFLAGS)
+$(BUILD)/obj/csrc/test/test_lua.o: | need-lua
+$(BUILD)/test/test_lua: $(call objects,$(MODULE_C))
+$(BUILD)/test/test_lua: MORE_LIBS = $(LUA_LIBS) -lm
+
 $(TESTS): $(BUILD)/test/%: $(BUILD)/obj/csrc/test/%.o $(call objects,$(SHARED_C)) \
           $(BUILD)/librotor.a
 	$(call say,LINK,$(@:build/%=%))
 	@mkdir -p $(@D)
-	$(Q)$(COMPILER) $(SANITIZE) $^ -o $@ $(LDFLAGS) $(CMOCKA_LIBS) $(UV_LIBS)
+	$(Q)$(COMPILER) $(SANITIZE) $(filter %.o,$^) $(filter %.a,$^) -o $@ \
+	    $(LDFLAGS) $(MORE_LIBS) $(CMOCKA_LIBS) $(UV_LIBS)
 
 $(FUZZERS): $(BUILD)/fuzzers/%: $(BUILD)/obj/csrc/fuzz/%.o $(BUILD)/librotor.a
 	$(call say,LINK,$(@:build/%=%))

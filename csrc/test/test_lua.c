@@ -1,0 +1,176 @@
+/* The Lua module when memory runs out: any allocation of Lua's, and any of rotor's, may fail. An error
+** is thrown, returned or told to on_error; nothing panics, crashes or leaks. What the module does
+** otherwise is in spec/. */
+#include "test.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+#include <unistd.h>
+
+#include "support.h"
+
+int luaopen_rotor_core(lua_State *L);
+
+static struct {
+    size_t blocks;  /* alive */
+    size_t calls;   /* that may fail */
+    size_t fail_at; /* 0: none */
+    bool for_good;
+    bool failed;
+} lua_memory;
+
+/* A lua_Alloc, of which making a block smaller never fails (Lua's manual, lua_Alloc). */
+static void *lua_resize(void *context, void *ptr, size_t old, size_t size)
+{
+    if (size == 0) {
+        lua_memory.blocks -= ptr != NULL;
+        free(ptr);
+        return NULL;
+    }
+    if (!ptr || size > old) {
+        size_t call = ++lua_memory.calls, at = lua_memory.fail_at;
+        if (at && (call == at || (lua_memory.for_good && call > at))) {
+            lua_memory.failed = true;
+            return NULL;
+        }
+    }
+    void *block = realloc(ptr, size);
+    assert_non_null(block);
+    lua_memory.blocks += ptr == NULL;
+    return block;
+}
+
+/* Everything that takes references or calls back, a bounded number of turns. */
+static const char script[] =
+    "local core, address, all = ...\n"
+    "local errors, answers = {}, 0\n"
+    "local loop = core.loop { capacity = 32, context = {} }\n"
+    "loop:on_error(function(message) errors[#errors + 1] = message end)\n"
+    "local Echo = core.protocol('Echo', {\n"
+    "  create = function(_, s) return s:expect_delimiter('\\r' .. '\\n', 100, 10) end,\n"
+    "  bytes_read = function(_, s, n) s:write(s:take(n + 2)); return s:done() end,\n"
+    "})\n"
+    "local Client = core.protocol('Client', {\n"
+    "  create = function(self, s, seed) self.seed = seed; s:write('hi\\r\\n')\n"
+    "    return s:expect_bytes(4) end,\n"
+    "  bytes_read = function(self, s) self.notifier = s:notifier(); self.notifier:wakeup()\n"
+    "    return s:sleep() end,\n"
+    "  wakeup = function() error('thrown') end,\n"
+    "  fatal = function() end,\n"
+    "  drop = function() end,\n"
+    "})\n"
+    "local Child = core.type('Child', {\n"
+    "  create = function(self, scope) self.left = 1; return scope:ok(60) end,\n"
+    "  wakeup = function(_, scope) return scope:done('done') end,\n"
+    "})\n"
+    "local Parent = core.type('Parent', {\n"
+    "  create = function(_, scope) return scope:spawn(Child, {}) end,\n"
+    "  spawned = function(_, scope, child) child:wake(); return scope:ok() end,\n"
+    "  child_done = function(_, scope, _, value) return scope:error(value) end,\n"
+    "})\n"
+    "local Browser = core.protocol('Browser', {\n"
+    "  create = function(_, s)\n"
+    "    s:write('GET / HTTP/1.1\\r\\nHost: h\\r\\n\\r\\nGET /later HTTP/1.1\\r\\nHost: "
+    "h\\r\\n\\r\\n')\n"
+    "    return s:expect_bytes(1000) end,\n"
+    "})\n"
+    "loop:listen(address, Echo, { seed = {} })\n"
+    "loop:connect(address, Client, { seed = {} })\n"
+    "loop:add(Parent)\n"
+    "local port, future = loop:future()\n"
+    "local late = future:map(function(v) return { v } end):and_then(function(v) return v end)\n"
+    "port:set({})\n"
+    "local kept\n"
+    "loop:serve(address .. 'h', function(req, res)\n"
+    "  if req.path == '/' then res:header('X', req.headers.host):send('now') else kept = res end\n"
+    "end)\n"
+    "loop:connect(address .. 'h', Browser)\n"
+    "for _ = 1, 60 do\n"
+    "  loop:turn()\n"
+    "  if kept and kept:send('late') then answers = answers + 1 end\n"
+    "  kept = nil\n"
+    "end\n"
+    "assert(not all or (#errors == 2 and answers == 1 and type(late:get()) == 'table'))\n";
+
+static int scenario(lua_State *L)
+{
+    bool all = lua_toboolean(L, 1); /* that the script begins must happen */
+    luaL_openlibs(L);
+    luaL_requiref(L, "rotor.core", luaopen_rotor_core, 0);
+    if (luaL_loadstring(L, script) != LUA_OK)
+        return lua_error(L);
+    lua_insert(L, -2);
+    lua_pushfstring(L, "unix:@rotor-test-lua-%d", (int)getpid());
+    lua_pushboolean(L, all);
+    lua_call(L, 3, 0);
+    return 0;
+}
+
+/* True when it came to its end without an error. */
+static bool run(bool all)
+{
+    lua_State *L = lua_newstate(lua_resize, NULL);
+    if (!L)
+        return false;
+    lua_pushcfunction(L, scenario); /* a light C function: allocates nothing */
+    lua_pushboolean(L, all);
+    bool ok = lua_pcall(L, 1, 0, 0) == LUA_OK;
+    if (!ok && !lua_memory.failed && test_alloc_failed() == 0)
+        fail_msg("%s", lua_tostring(L, -1));
+    lua_close(L);
+    return ok;
+}
+
+static void lua_fails(bool for_good)
+{
+    size_t n = 0;
+    do {
+        memset(&lua_memory, 0, sizeof lua_memory);
+        lua_memory.fail_at = ++n;
+        lua_memory.for_good = for_good;
+        (void)run(false);
+        assert_int_equal(lua_memory.blocks, 0);
+        assert_int_equal(test_alloc_live(), 0);
+    } while (lua_memory.failed);
+    assert_true(n > 500); /* or it was not the scenario that ran */
+}
+
+static void an_allocation_of_luas_fails(void **state)
+{
+    lua_fails(false);
+}
+
+static void all_allocations_of_luas_fail_from_one_on(void **state)
+{
+    lua_fails(true);
+}
+
+static void once(void)
+{
+    memset(&lua_memory, 0, sizeof lua_memory);
+    (void)run(false);
+    assert_int_equal(lua_memory.blocks, 0);
+}
+
+static void allocations_of_rotors_fail(void **state)
+{
+    test_out_of_memory(once);
+}
+
+static void without_a_failure(void **state)
+{
+    memset(&lua_memory, 0, sizeof lua_memory);
+    assert_true(run(true));
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        TEST(without_a_failure),
+        TEST(an_allocation_of_luas_fails),
+        TEST(all_allocations_of_luas_fail_from_one_on),
+        TEST(allocations_of_rotors_fail),
+    };
+    return cmocka_run_group_tests_name("lua", tests, NULL, NULL);
+}
