@@ -3,6 +3,7 @@
 ** that waits for nothing but deadlines; it writes to the visitor's stream. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <rotor.h>
 
@@ -24,10 +25,11 @@ static bool say(countdown *c)
     return s && !rotor_stream_write(s, text, (size_t)len);
 }
 
-static rotor_response count_create(rotor_machine *m, rotor_scope *scope, void *visitor)
+static rotor_response count_create(rotor_machine *m, rotor_scope *scope, void *seed)
 {
     countdown *c = (countdown *)m;
-    c->visitor = ((rotor_stream *)visitor)->machine.self;
+    c->visitor = *(rotor_handle *)seed;
+    free(seed);
     c->left = FROM;
     return say(c) ? rotor_ok_until(rotor_now(scope) + STEP_MS) : rotor_done();
 }
@@ -53,9 +55,16 @@ static const rotor_type countdown_type = {
 
 static rotor_intent visitor_create(rotor_stream *s, rotor_scope *scope, void *seed)
 {
-    int error = rotor_add(scope->loop, &countdown_type, s, NULL);
-    if (error)
+    /* Inside a transition the new machine is created later, when this stream may be gone. */
+    rotor_handle *self = malloc(sizeof *self);
+    if (!self)
+        return rotor_intent_error(UV_ENOMEM);
+    *self = s->machine.self;
+    int error = rotor_add(scope->loop, &countdown_type, self, NULL);
+    if (error) {
+        free(self);
         return rotor_intent_error(error);
+    }
     return rotor_expect_bytes(1); /* nothing is expected, but so the stream hears of its end */
 }
 

@@ -105,9 +105,7 @@ static int handle_tostring(lua_State *L)
 {
     handle_object *object = rotor__lua_check(L, 1, &rotor__kind_handle);
     const rotor_machine *m = find(object);
-    const char *name = m ? m->type->name : "ended";
-    if (m && m->type == &rotor_stream_type)
-        name = ((const rotor_stream *)m)->protocol->name;
+    const char *name = m ? rotor_machine_name(m) : "ended";
     lua_pushfstring(L, "rotor.handle: %d.%d (%s)", (int)object->handle.slot,
                     (int)object->handle.generation, name);
     return 1;

@@ -19,7 +19,7 @@ typedef struct loop_object {
 static void on_error(rotor_loop *loop, rotor_machine *m, int error)
 {
     rotor__lua_loop *ll = rotor_loop_context(loop);
-    const char *name = m->type->name, *address = NULL;
+    const char *name = rotor_machine_name(m), *address = NULL;
     if (rotor__lua_push_reason(ll, m)) {
         rotor__lua_report(ll, name, NULL);
         return;
@@ -31,7 +31,6 @@ static void on_error(rotor_loop *loop, rotor_machine *m, int error)
         bool connecting = ((rotor_stream *)m)->transport->handshake != NULL;
         if (!(connecting && !protocol->fatal) && error != ROTOR_EUNEXPECTED)
             return;
-        name = protocol->name;
         if (connecting) /* which only streams of Lua's protocols begin with here */
             address = ((const rotor__lua_seed *)rotor_stream_seed_left((rotor_stream *)m))->address;
     }

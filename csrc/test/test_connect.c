@@ -98,6 +98,18 @@ static void a_protocol_that_cannot_work_is_refused(void **state)
     end(&f);
 }
 
+static void a_stream_is_named_by_its_protocol(void **state)
+{
+    fixture f;
+    begin(&f);
+    f.sc.protocol.name = "courier";
+    connect_to(&f, "127.0.0.1:1");
+    const rotor_machine *m = rotor_find(f.st.loop, f.st.self);
+    assert_string_equal(m->type->name, "stream");
+    assert_string_equal(rotor_machine_name(m), "courier");
+    end(&f);
+}
+
 static void tcp_is_reached(void **state)
 {
     static const char *const hosts[] = {
@@ -437,6 +449,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_protocol_that_cannot_work_is_refused),
+        TEST(a_stream_is_named_by_its_protocol),
         TEST(tcp_is_reached),
         TEST(tcp6_is_reached),
         TEST(unix_sockets_are_reached),
