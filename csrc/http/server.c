@@ -6,6 +6,7 @@
 
 enum {
     FIRST_BYTES = 1,
+    TURNS = 64, /* said rather than left to the default, as it is looked at for each request */
     SCRATCH = 4096,
     LINGER_MS = 2000,
     LAST_MS = 100,
@@ -427,7 +428,8 @@ rotor_http_server *rotor_http_server_new(const rotor_http_handler *handler,
                      .exception = on_exception,
                      .fatal = on_fatal,
                      .drop = on_drop,
-                     .stall_ms = config.stall_ms},
+                     .stall_ms = config.stall_ms,
+                     .turns = TURNS},
     };
     return server;
 }

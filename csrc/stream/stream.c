@@ -17,6 +17,13 @@ enum {
     OVER = 128 /* broken or ended: nothing can be written any more */
 };
 
+/* Declare `found`, the nearest table from the present state upwards that has `member`, or else the
+** protocol. */
+#define IN_FORCE(found, s, member)                                                                 \
+    const rotor_protocol *found = (s)->protocol;                                                   \
+    while (__builtin_expect(!found->member, 0) && found->parent)                                   \
+    found = found->parent
+
 enum { DEFAULT_HIGH_WATER = 65536, DEFAULT_STALL_MS = 30000, DEFAULT_TURNS = 64 };
 
 /* Input up to this long is moved into the lent block, to be received behind it: cheaper than a block
@@ -152,8 +159,9 @@ static inline int judge(rotor_stream *s, size_t *n)
 static __attribute__((cold, noinline)) void unmet(rotor_stream *s, rotor_scope *scope, int reason)
 {
     size_t n, before = rotor_buf_len(&s->input);
-    if (s->protocol->exception) {
-        set_intent(s, s->protocol->exception(s, scope, reason));
+    IN_FORCE(protocol, s, exception);
+    if (protocol->exception) {
+        set_intent(s, protocol->exception(s, scope, reason));
         bool skipped = reason == ROTOR_ELIMIT && rotor_buf_len(&s->input) < before;
         if (!is_reading(s) || skipped || judge(s, &n) != reason)
             return;
@@ -167,7 +175,8 @@ static bool is_full(rotor_stream *s)
     size_t unsent = rotor_buf_len(&s->output);
     if (unsent == 0 && !(s->flags & FULL))
         return false;
-    size_t high = s->protocol->high_water ? s->protocol->high_water : DEFAULT_HIGH_WATER;
+    IN_FORCE(protocol, s, high_water);
+    size_t high = protocol->high_water ? protocol->high_water : DEFAULT_HIGH_WATER;
     if (unsent >= high)
         s->flags |= FULL;
     else if (unsent <= high / 2)
@@ -178,12 +187,11 @@ static bool is_full(rotor_stream *s)
 /* Run the one transition whose time has come; false when there is none. */
 static bool step(rotor_stream *s, rotor_scope *scope)
 {
-    const rotor_protocol *protocol = s->protocol;
-    if (s->intent.kind == ROTOR_EXPECT_FLUSH) {
-        if (rotor_buf_len(&s->output) > s->intent.size)
-            return false;
-        set_intent(s, protocol->bytes_flushed ? protocol->bytes_flushed(s, scope)
-                                              : rotor_intent_error(ROTOR_EUNEXPECTED));
+    if (s->intent.flush > 0 && rotor_buf_len(&s->output) < s->intent.flush) {
+        IN_FORCE(flushed, s, bytes_flushed);
+        s->intent.flush = 0;
+        set_intent(s, flushed->bytes_flushed ? flushed->bytes_flushed(s, scope)
+                                             : rotor_intent_error(ROTOR_EUNEXPECTED));
         return true;
     }
     if (!is_reading(s))
@@ -192,6 +200,7 @@ static bool step(rotor_stream *s, rotor_scope *scope)
     int verdict = judge(s, &n);
     if (verdict == 0 || is_full(s))
         return false;
+    IN_FORCE(protocol, s, bytes_read);
     if (verdict > 0)
         set_intent(s, protocol->bytes_read ? protocol->bytes_read(s, scope, n)
                                            : rotor_intent_error(ROTOR_EUNEXPECTED));
@@ -220,15 +229,17 @@ static rotor_response finish(rotor_stream *s, rotor_response r)
 
 static rotor_response broken(rotor_stream *s, rotor_scope *scope, int error)
 {
+    IN_FORCE(protocol, s, fatal);
     s->flags |= OVER;
-    if (s->protocol->fatal)
-        s->protocol->fatal(s, scope, error);
+    if (protocol->fatal)
+        protocol->fatal(s, scope, error);
     return finish(s, rotor_error(error));
 }
 
 static uint32_t stall_limit(const rotor_stream *s)
 {
-    return s->protocol->stall_ms ? s->protocol->stall_ms : DEFAULT_STALL_MS;
+    IN_FORCE(protocol, s, stall_ms);
+    return protocol->stall_ms ? protocol->stall_ms : DEFAULT_STALL_MS;
 }
 
 static uint32_t stalled_for(const rotor_stream *s)
@@ -273,9 +284,17 @@ static __attribute__((noinline)) bool is_through(rotor_stream *s)
     return false;
 }
 
+static __attribute__((noinline)) uint32_t turns_in_force(const rotor_stream *s)
+{
+    IN_FORCE(protocol, s, turns);
+    return protocol->turns ? protocol->turns : DEFAULT_TURNS;
+}
+
 static rotor_response dispatch(rotor_stream *s, rotor_scope *scope, unsigned events)
 {
-    uint32_t turns = s->protocol->turns ? s->protocol->turns : DEFAULT_TURNS;
+    uint32_t turns = s->protocol->turns;
+    if (turns == 0)
+        turns = turns_in_force(s);
     s->flags |= RUNNING;
     int error = events & ROTOR_READABLE && !(s->flags & AT_EOF) ? receive(s) : 0;
     for (bool sent = true; !error && sent && turns > 0;) {
@@ -287,8 +306,7 @@ static rotor_response dispatch(rotor_stream *s, rotor_scope *scope, unsigned eve
         size_t unsent = rotor_buf_len(&s->output);
         error = unsent > 0 ? flush(s) : 0;
         /* Which may be just what is waited for. */
-        sent = (s->intent.kind == ROTOR_EXPECT_FLUSH || s->flags & FULL) &&
-               rotor_buf_len(&s->output) < unsent;
+        sent = (s->intent.flush > 0 || s->flags & FULL) && rotor_buf_len(&s->output) < unsent;
     }
     if (error && s->intent.kind == ROTOR_INTENT_LINGER && s->flags & SHUT)
         return finish(s, rotor_done()); /* all was sent; how the peer leaves does not matter */
@@ -303,9 +321,12 @@ static rotor_response dispatch(rotor_stream *s, rotor_scope *scope, unsigned eve
 
 static rotor_response begin(rotor_stream *s, rotor_scope *scope)
 {
+    s->opening.retry_at = 0;
     int error = s->transport->handshake ? s->transport->handshake(s) : 0;
-    if (error == UV_EAGAIN)
-        return rotor_ok_until(s->opening.deadline);
+    if (error == UV_EAGAIN) {
+        uint64_t deadline = s->opening.deadline, retry_at = s->opening.retry_at;
+        return rotor_ok_until(retry_at > 0 && retry_at < deadline ? retry_at : deadline);
+    }
     if (error)
         return broken(s, scope, error);
     void *seed = s->opening.seed;
@@ -348,10 +369,13 @@ static rotor_response stream_ready(rotor_machine *m, rotor_scope *scope, rotor_i
 static rotor_response stream_wakeup(rotor_machine *m, rotor_scope *scope)
 {
     rotor_stream *s = (rotor_stream *)m;
-    if (s->flags & HANDSHAKE || is_closing(s) || !s->protocol->wakeup)
+    if (s->flags & HANDSHAKE || is_closing(s))
+        return rotor_same();
+    IN_FORCE(protocol, s, wakeup);
+    if (!protocol->wakeup)
         return rotor_same();
     s->flags |= RUNNING;
-    set_intent(s, s->protocol->wakeup(s, scope));
+    set_intent(s, protocol->wakeup(s, scope));
     return dispatch(s, scope, 0);
 }
 
@@ -359,7 +383,8 @@ static rotor_response stream_timeout(rotor_machine *m, rotor_scope *scope)
 {
     rotor_stream *s = (rotor_stream *)m;
     if (s->flags & HANDSHAKE)
-        return broken(s, scope, ROTOR_ETIMEDOUT);
+        return s->opening.deadline > scope->loop->now ? begin(s, scope)
+                                                      : broken(s, scope, ROTOR_ETIMEDOUT);
     if (rotor_buf_len(&s->output) > 0 && stalled_for(s) >= stall_limit(s)) {
         /* Unless it was this process that had no time. */
         int error = flush(s);
@@ -373,10 +398,11 @@ static rotor_response stream_timeout(rotor_machine *m, rotor_scope *scope)
     s->intent.deadline = ROTOR_NEVER;
     if (s->intent.kind == ROTOR_INTENT_LINGER)
         return finish(s, rotor_done());
-    if (is_closing(s) || !s->protocol->timeout)
+    IN_FORCE(protocol, s, timeout);
+    if (is_closing(s) || !protocol->timeout)
         return finish(s, rotor_error(ROTOR_ETIMEDOUT));
     s->flags |= RUNNING;
-    set_intent(s, s->protocol->timeout(s, scope));
+    set_intent(s, protocol->timeout(s, scope));
     return dispatch(s, scope, 0);
 }
 
@@ -386,8 +412,9 @@ static void stream_drop(rotor_machine *m)
     s->flags |= OVER;
     if (!(s->flags & CREATED) && s->opening.release)
         s->opening.release(s->opening.seed);
-    if (s->flags & CREATED && s->protocol->drop)
-        s->protocol->drop(s);
+    const rotor_protocol *protocol = rotor_protocol_of(s->protocol);
+    if (s->flags & CREATED && protocol->drop)
+        protocol->drop(s);
     finish(s, rotor_done());
     s->transport->close(s);
 }
@@ -397,9 +424,24 @@ void *rotor_stream_seed_left(const rotor_stream *s)
     return s->flags & CREATED ? NULL : s->opening.seed;
 }
 
+const rotor_protocol *rotor_protocol_of(const rotor_protocol *state)
+{
+    while (state->parent)
+        state = state->parent;
+    return state;
+}
+
+int rotor_become(rotor_stream *s, const rotor_protocol *state)
+{
+    if (rotor_protocol_of(state) != rotor_protocol_of(s->protocol))
+        return UV_EINVAL;
+    s->protocol = state;
+    return 0;
+}
+
 bool rotor__protocol_is_valid(const rotor_protocol *protocol)
 {
-    return protocol->create && protocol->size >= sizeof(rotor_stream);
+    return !protocol->parent && protocol->create && protocol->size >= sizeof(rotor_stream);
 }
 
 static size_t stream_size(const void *seed)
@@ -410,7 +452,7 @@ static size_t stream_size(const void *seed)
 
 static const char *stream_name(const rotor_machine *m)
 {
-    return ((const rotor_stream *)m)->protocol->name;
+    return rotor_protocol_of(((const rotor_stream *)m)->protocol)->name;
 }
 
 const rotor_type rotor_stream_type = {

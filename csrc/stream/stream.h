@@ -15,7 +15,6 @@
 typedef enum rotor_intent_kind {
     ROTOR_EXPECT_BYTES,
     ROTOR_EXPECT_DELIMITER,
-    ROTOR_EXPECT_FLUSH,
     ROTOR_INTENT_SLEEP,
     ROTOR_INTENT_SAME,
     ROTOR_INTENT_DONE,
@@ -34,14 +33,22 @@ typedef struct rotor_intent {
         int error;       /* ROTOR_INTENT_ERROR */
     };
     const char *delimiter;
-    size_t size;       /* how many bytes, or at most how many */
+    uint32_t size;     /* how many bytes, or at most how many */
+    uint32_t flush;    /* one more than the output may still have, to be told; 0: not to be told */
     uint64_t deadline; /* in ms of the loop's clock, or ROTOR_NEVER */
 } rotor_intent;
+
+/* private: `n`, and what no buffer can hold is as good as any of that kind. */
+static inline uint32_t rotor__intent_size(size_t n)
+{
+    return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX - 1;
+}
 
 /* Wait until at least `n` bytes of input are there: bytes_read(n). */
 static inline rotor_intent rotor_expect_bytes(size_t n)
 {
-    return (rotor_intent){.kind = ROTOR_EXPECT_BYTES, .size = n, .deadline = ROTOR_NEVER};
+    return (rotor_intent){
+        .kind = ROTOR_EXPECT_BYTES, .size = rotor__intent_size(n), .deadline = ROTOR_NEVER};
 }
 
 /* Wait until `delimiter` (`len` bytes, 1 to 65,535, which must stay in place meanwhile) occurs in the
@@ -54,7 +61,7 @@ static inline rotor_intent rotor_expect_delimiter_at(const char *delimiter, uint
                           .delimiter_len = len,
                           .offset = offset,
                           .delimiter = delimiter,
-                          .size = max,
+                          .size = rotor__intent_size(max),
                           .deadline = ROTOR_NEVER};
 }
 
@@ -64,19 +71,30 @@ static inline rotor_intent rotor_expect_delimiter(const char *delimiter, uint16_
     return rotor_expect_delimiter_at(delimiter, len, max, 0);
 }
 
-/* Wait until at most `n` bytes of output are still to be sent: bytes_flushed. Nothing is read. */
-static inline rotor_intent rotor_expect_flush(size_t n)
-{
-    return (rotor_intent){.kind = ROTOR_EXPECT_FLUSH, .size = n, .deadline = ROTOR_NEVER};
-}
-
 /* Wait for wakeups and the deadline only. Nothing is read. */
 static inline rotor_intent rotor_intent_sleep(void)
 {
     return (rotor_intent){.kind = ROTOR_INTENT_SLEEP, .deadline = ROTOR_NEVER};
 }
 
-/* Keep waiting for what was waited for, the deadline included. From `create`: sleep. */
+/* What `intent` waits for, and also until at most `n` bytes of output are still to be sent, whichever
+** is first: bytes_flushed. Told once: rotor_intent_same() goes on with the rest of it. Input is read
+** meanwhile as without the mark: while output is below the high-water mark, so a protocol that minds
+** its output by such marks sets `high_water` well above them. */
+static inline rotor_intent rotor_and_flush(rotor_intent intent, size_t n)
+{
+    intent.flush = rotor__intent_size(n) + 1;
+    return intent;
+}
+
+/* Wait until at most `n` bytes of output are still to be sent: bytes_flushed. Nothing is read. */
+static inline rotor_intent rotor_expect_flush(size_t n)
+{
+    return rotor_and_flush(rotor_intent_sleep(), n);
+}
+
+/* Keep waiting for what was waited for, the deadline included, but for a flush mark that was told.
+** From `create`: sleep. */
 static inline rotor_intent rotor_intent_same(void)
 {
     return (rotor_intent){.kind = ROTOR_INTENT_SAME};
@@ -116,10 +134,16 @@ static inline rotor_intent rotor_intent_until(rotor_intent intent, uint64_t dead
 }
 
 /* A protocol: a constant table. Every transition but `create` may be NULL; then the stream does what
-** is noted. They obey the rules of machines (core/machine.h). */
+** is noted. They obey the rules of machines (core/machine.h).
+**
+** A protocol may be split into states, each a table like this one whose `parent` is the protocol, or
+** another state: what is NULL or 0 in a state is taken from its parent, and so on up. `create`,
+** `drop` and `size` are the protocol's own. A stream begins in the protocol itself, and
+** rotor_become() moves it. */
 typedef struct rotor_protocol {
-    const char *name; /* for messages */
-    size_t size;      /* of the struct, whose first member is a rotor_stream */
+    const char *name;                    /* for messages */
+    size_t size;                         /* of the struct, whose first member is a rotor_stream */
+    const struct rotor_protocol *parent; /* NULL: this is no state */
 
     /* The connection is there. What is behind the rotor_stream is all zero. */
     rotor_intent (*create)(rotor_stream *s, rotor_scope *scope, void *seed);
@@ -162,7 +186,7 @@ typedef struct rotor_protocol {
 
 struct rotor_stream {
     rotor_machine machine;            /* read-only */
-    const rotor_protocol *protocol;   /* read-only */
+    const rotor_protocol *protocol;   /* read-only; the state it is in */
     const rotor_transport *transport; /* a transport's handshake may change it */
     rotor_io io;                      /* the transport's */
     /* private */
@@ -173,11 +197,21 @@ struct rotor_stream {
             void *seed;
             uint64_t deadline;
             void (*release)(void *seed);
+            uint64_t retry_at; /* the transport's: when to call its handshake again, without an
+                                  event; 0: not */
         } opening;
     };
     uint32_t stalled_ms; /* when the output last moved; low bits of the loop's clock */
     uint32_t flags;
 };
+
+/* Move to `state`, a state of the stream's protocol or the protocol itself; from one of its own
+** transitions, whose answer is then the first of the new state. 0, or UV_EINVAL when it belongs to
+** another protocol. */
+int rotor_become(rotor_stream *s, const rotor_protocol *state);
+
+/* The protocol of which `state` is a state. */
+const rotor_protocol *rotor_protocol_of(const rotor_protocol *state);
 
 /* The input not yet consumed. Consume, split or take from it; do not add to it. */
 static inline rotor_buf *rotor_stream_input(rotor_stream *s)

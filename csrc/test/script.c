@@ -8,7 +8,7 @@ static int depth;
 
 static script *of(const rotor_stream *s)
 {
-    return (script *)s->protocol;
+    return (script *)rotor_protocol_of(s->protocol);
 }
 
 void script_note(script *sc, const char *format, ...)

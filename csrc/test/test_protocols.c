@@ -100,58 +100,64 @@ static const rotor_protocol framed = {
     .bytes_read = frames_read,
 };
 
-/* -- a mailbox that talks: each state expects something else ----------------------------------- */
+/* -- a mailbox that talks, in states: the session's two fall back to it, and it to the protocol --- */
 
 typedef struct chat {
     rotor_stream stream;
-    enum { GREETING, COMMAND, BODY, GOODBYE } state;
     unsigned mails;
 } chat;
+
+static const rotor_protocol chatty, session, command, body, goodbye;
+
+static rotor_intent become(rotor_stream *s, const rotor_protocol *state, rotor_intent intent)
+{
+    assert_int_equal(rotor_become(s, state), 0);
+    return intent;
+}
 
 static rotor_intent chat_create(rotor_stream *s, rotor_scope *scope, void *seed)
 {
     rotor_stream_write(s, "220 ready\n", 10);
-    return rotor_expect_flush(0);
+    return become(s, &session, rotor_expect_flush(0));
 }
 
-static rotor_intent chat_flushed(rotor_stream *s, rotor_scope *scope)
+static rotor_intent session_flushed(rotor_stream *s, rotor_scope *scope)
 {
-    chat *c = (chat *)s;
-    if (c->state == GOODBYE) {
-        rotor_stream_shutdown(s);
-        return rotor_intent_linger(ROTOR_NEVER);
-    }
-    c->state = COMMAND;
-    return rotor_expect_delimiter("\n", 1, 20);
+    return become(s, &command, rotor_expect_delimiter("\n", 1, 20));
 }
 
-static rotor_intent chat_read(rotor_stream *s, rotor_scope *scope, size_t n)
+static rotor_intent command_read(rotor_stream *s, rotor_scope *scope, size_t n)
 {
-    chat *c = (chat *)s;
     rotor_buf *input = rotor_stream_input(s);
     const char *data = rotor_buf_data(input);
-    char answer[64];
-    if (c->state == BODY) {
-        int len = snprintf(answer, sizeof answer, "250 mail %u of %zu\n", ++c->mails, n);
-        rotor_stream_write(s, answer, (size_t)len);
-        rotor_buf_consume(input, n + 3);
-        return rotor_expect_flush(0);
-    }
     bool is_data = n == 4 && memcmp(data, "DATA", 4) == 0;
     bool is_quit = n == 4 && memcmp(data, "QUIT", 4) == 0;
     rotor_buf_consume(input, n + 1);
     if (is_data) {
-        c->state = BODY;
         rotor_stream_write(s, "354 go on\n", 10);
-        return rotor_expect_delimiter("\n.\n", 3, 1000);
+        return become(s, &body, rotor_expect_delimiter("\n.\n", 3, 1000));
     }
     if (is_quit) {
-        c->state = GOODBYE;
         rotor_stream_write(s, "221 bye\n", 8);
-        return rotor_expect_flush(0);
+        return become(s, &goodbye, rotor_expect_flush(0));
     }
     rotor_stream_write(s, "500 what?\n", 10);
     return rotor_expect_flush(5); /* which does not matter */
+}
+
+static rotor_intent body_read(rotor_stream *s, rotor_scope *scope, size_t n)
+{
+    char answer[64];
+    int len = snprintf(answer, sizeof answer, "250 mail %u of %zu\n", ++((chat *)s)->mails, n);
+    rotor_stream_write(s, answer, (size_t)len);
+    rotor_buf_consume(rotor_stream_input(s), n + 3);
+    return rotor_expect_flush(0);
+}
+
+static rotor_intent goodbye_flushed(rotor_stream *s, rotor_scope *scope)
+{
+    rotor_stream_shutdown(s);
+    return rotor_intent_linger(ROTOR_NEVER);
 }
 
 static rotor_intent chat_exception(rotor_stream *s, rotor_scope *scope, int reason)
@@ -164,9 +170,70 @@ static const rotor_protocol chatty = {
     .name = "chat",
     .size = sizeof(chat),
     .create = chat_create,
-    .bytes_read = chat_read,
-    .bytes_flushed = chat_flushed,
     .exception = chat_exception,
+};
+
+static const rotor_protocol session = {
+    .name = "session", .parent = &chatty, .bytes_flushed = session_flushed};
+
+static const rotor_protocol command = {
+    .name = "command", .parent = &session, .bytes_read = command_read};
+
+static const rotor_protocol body = {.name = "body", .parent = &session, .bytes_read = body_read};
+
+static const rotor_protocol goodbye = {
+    .name = "goodbye", .parent = &chatty, .bytes_flushed = goodbye_flushed};
+
+/* -- full duplex: counts what comes while much more than a window's worth goes out --------------- */
+
+enum { CHUNKS = 12, CHUNK = 50 };
+
+typedef struct duplex {
+    rotor_stream stream;
+    unsigned chunks, bytes;
+} duplex;
+
+static rotor_intent duplex_more(rotor_stream *s, rotor_scope *scope)
+{
+    duplex *d = (duplex *)s;
+    char chunk[CHUNK];
+    if (d->chunks == CHUNKS)
+        return rotor_expect_bytes(1);
+    memset(chunk, 'a' + (int)d->chunks++, CHUNK);
+    rotor_stream_write(s, chunk, CHUNK);
+    return rotor_and_flush(rotor_expect_bytes(1), 0);
+}
+
+static rotor_intent duplex_create(rotor_stream *s, rotor_scope *scope, void *seed)
+{
+    return duplex_more(s, scope);
+}
+
+static rotor_intent duplex_read(rotor_stream *s, rotor_scope *scope, size_t n)
+{
+    rotor_buf *input = rotor_stream_input(s);
+    ((duplex *)s)->bytes += (unsigned)rotor_buf_len(input);
+    rotor_buf_consume(input, rotor_buf_len(input));
+    return rotor_and_flush(rotor_expect_bytes(1), 0);
+}
+
+static rotor_intent duplex_exception(rotor_stream *s, rotor_scope *scope, int reason)
+{
+    char total[32];
+    for (rotor_intent more = duplex_more(s, scope); more.flush > 0;)
+        more = duplex_more(s, scope);
+    int n = snprintf(total, sizeof total, "%u", ((duplex *)s)->bytes);
+    rotor_stream_write(s, total, (size_t)n);
+    return rotor_intent_done();
+}
+
+static const rotor_protocol full_duplex = {
+    .name = "duplex",
+    .size = sizeof(duplex),
+    .create = duplex_create,
+    .bytes_read = duplex_read,
+    .bytes_flushed = duplex_more,
+    .exception = duplex_exception,
 };
 
 /* -- the driver -------------------------------------------------------------------------------- */
@@ -314,6 +381,18 @@ static void a_conversation_may_break_off(void **state)
                    TEXT("220 ready\n421 no\n"));
 }
 
+static void both_directions_go_on_at_once(void **state)
+{
+    text wanted = {.len = 0};
+    for (int i = 0; i < CHUNKS; i++) {
+        char chunk[CHUNK];
+        memset(chunk, 'a' + i, CHUNK);
+        append(&wanted, chunk, CHUNK);
+    }
+    append(&wanted, "21", 2);
+    assert_answers(&full_duplex, TEXT("what a proxy is given"), wanted);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +402,7 @@ int main(void)
         TEST(frames_are_answered),
         TEST(a_conversation_goes_through_its_states),
         TEST(a_conversation_may_break_off),
+        TEST(both_directions_go_on_at_once),
     };
     return cmocka_run_group_tests_name("protocols", tests, NULL, NULL);
 }
