@@ -19,6 +19,20 @@ int rotor_io_open(rotor_io *io, rotor_machine *m, int fd)
     return 0;
 }
 
+int rotor_io_new(rotor_io **io, size_t size, rotor_machine *m, int fd)
+{
+    *io = rotor_alloc_zero(size);
+    if (!*io)
+        return UV_ENOMEM;
+    int error = rotor_io_open(*io, m, fd);
+    (*io)->heap = 1;
+    if (error) {
+        rotor_free(*io);
+        *io = NULL;
+    }
+    return error;
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     rotor_io *io = (rotor_io *)poll;
@@ -53,6 +67,8 @@ static void on_closed(uv_handle_t *handle)
         link = &(*link)->next;
     *link = io->next;
     io->open = 0;
+    if (io->heap)
+        rotor_free(io);
     rotor__machine_io_closed(m);
 }
 
