@@ -70,18 +70,61 @@ static void enqueue(rotor_machine *m, uint32_t why)
     enqueue_in(&m->loop->queue, m, why);
 }
 
+/* -- families ---------------------------------------------------------------------------------- */
+
+/* Stands before a machine that owns others or is owned by one, in the same block; the rest do without. */
+typedef struct family {
+    rotor_machine *owner, *children;
+    rotor_machine *next, **link; /* among the owner's children; link is NULL when in none */
+} family;
+
+_Static_assert(sizeof(family) % _Alignof(max_align_t) == 0, "a machine follows");
+
+static family *family_of(rotor_machine *m)
+{
+    return (family *)(void *)m - 1;
+}
+
+static bool owns_children(const rotor_machine *m)
+{
+    return m && m->type->child_done;
+}
+
+static void join_family(rotor_machine *m, rotor_machine *owner)
+{
+    family *f = family_of(m);
+    f->owner = owner;
+    f->link = &family_of(owner)->children;
+    f->next = *f->link;
+    if (f->next)
+        family_of(f->next)->link = &f->next;
+    *f->link = m;
+}
+
+static void leave_family(rotor_machine *m)
+{
+    if (!(m->flags & ROTOR__KIN) || !family_of(m)->link)
+        return;
+    family *f = family_of(m);
+    *f->link = f->next;
+    if (f->next)
+        family_of(f->next)->link = f->link;
+    f->link = NULL;
+}
+
 /* -- ending ------------------------------------------------------------------------------------ */
 
 static void release(rotor_machine *m)
 {
     if (!m->ios && !(m->flags & (ROTOR__QUEUED | ROTOR__MOURNED)))
-        rotor_free(m);
+        rotor_free(m->flags & ROTOR__KIN ? (void *)family_of(m) : m);
 }
 
 static void finish(rotor_machine *m)
 {
     for (rotor_io *io = m->ios; io; io = io->next)
         rotor_io_close(io);
+    leave_family(m);
     if (m->flags & ROTOR__CREATED && m->type->drop)
         m->type->drop(m);
     release(m);
@@ -132,6 +175,38 @@ static void report(rotor_machine *m)
         m->loop->config.on_error(m->loop, m, m->status);
 }
 
+static void end(rotor_machine *m, int status, bool told);
+
+static void end_child(rotor_machine *m)
+{
+    if (m->flags & ROTOR__MOURNED) { /* it has ended, and its owner has not heard of it yet */
+        if (!m->loop->closing)
+            report(m);
+        m->flags &= ~(uint32_t)ROTOR__MOURNED;
+        finish(m);
+        return;
+    }
+    if (m->flags & ROTOR__SPAWN) {
+        m->flags &= ~(uint32_t)ROTOR__SPAWN;
+        m->deadline = (rotor_deadline)ROTOR_DEADLINE_INIT;
+    }
+    end(m, ROTOR_ECANCELED, true);
+}
+
+/* Those without children first and not by recursion, as they may be a long chain. */
+static void end_children(rotor_machine *owner)
+{
+    for (rotor_machine *m = owner;;) {
+        while (family_of(m)->children)
+            m = family_of(m)->children;
+        if (m == owner)
+            return;
+        rotor_machine *above = family_of(m)->owner;
+        end_child(m);
+        m = above;
+    }
+}
+
 /* `told`: the caller passes the failure on itself, so neither the parent nor on_error hears it. */
 static void end(rotor_machine *m, int status, bool told)
 {
@@ -140,6 +215,8 @@ static void end(rotor_machine *m, int status, bool told)
         return;
     m->flags |= ROTOR__ENDED;
     m->status = status;
+    if (owns_children(m))
+        end_children(m);
     rotor_wheel_remove(&loop->wheel, &m->deadline);
     leave_slot(m);
     if (!told && !loop->closing) {
@@ -179,9 +256,17 @@ static int allocate(rotor_loop *loop, const rotor_type *type, void *seed, rotor_
         return UV_EINVAL;
     if (loop->free_slot == NO_SLOT && grow_slots(loop))
         return UV_ENOMEM;
-    rotor_machine *m = rotor_alloc_zero(size);
-    if (!m)
+    rotor_machine *owner = rotor_find(loop, parent);
+    if (!owns_children(owner))
+        owner = NULL;
+    bool kin = owner || type->child_done;
+    char *memory = rotor_alloc_zero(kin ? sizeof(family) + size : size);
+    if (!memory)
         return UV_ENOMEM;
+    rotor_machine *m = (rotor_machine *)(void *)(kin ? memory + sizeof(family) : memory);
+    m->flags = kin ? ROTOR__KIN : 0;
+    if (owner)
+        join_family(m, owner);
     rotor__slot *slot = &loop->slots[loop->free_slot];
     m->type = type;
     m->loop = loop;
@@ -311,6 +396,7 @@ void rotor__machine_timeout(rotor_machine *m)
 static void mourn(rotor_machine *child)
 {
     rotor_machine *parent = rotor_find(child->loop, child->parent);
+    leave_family(child); /* it stays for as long as its parent looks at it, also if that ends */
     if (parent) {
         rotor_scope scope = {parent->loop, parent, NULL, NULL};
         settle(parent, &scope, parent->type->child_done(parent, &scope, child, child->status));

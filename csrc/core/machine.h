@@ -128,8 +128,9 @@ struct rotor_type {
     rotor_response (*wakeup)(rotor_machine *m, rotor_scope *scope);
 
     /* A machine this one spawned has ended with `status`: 0, or the error. `child` may be read, but
-    ** is dropped as soon as this returns. NULL: keep waiting, and the child is dropped when it
-    ** ends. Not called for a failed `create`, which `spawn_error` tells. */
+    ** is dropped as soon as this returns. Not called for a failed `create`, which `spawn_error` tells.
+    ** A machine that has this transition owns those it spawned: whatever ends it ends them before it,
+    ** without telling anybody, and they are dropped first. NULL: children go their own way. */
     rotor_response (*child_done)(rotor_machine *m, rotor_scope *scope, rotor_machine *child,
                                  int status);
 

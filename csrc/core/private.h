@@ -23,7 +23,8 @@ enum {
     ROTOR__WAITS = 128,  /* heard ROTOR_ECAPACITY; woken when a slot gets free */
     ROTOR__LATER = 256,  /* ROTOR__AGAIN is owed from the next turn on */
     ROTOR__CREATE = 512, /* `create` is to come: m->deferred */
-    ROTOR__SPAWN = 1024  /* what `create` asked to spawn is to come: m->deferred */
+    ROTOR__SPAWN = 1024, /* what `create` asked to spawn is to come: m->deferred */
+    ROTOR__KIN = 2048    /* owns others or is owned: a family stands before it in memory */
 };
 
 /* A message to a loop from any thread; embedded in what it is about. */

@@ -63,6 +63,145 @@ static void the_parent_reads_the_ended_child(void **state)
     probe_free(loop);
 }
 
+/* -- families ---------------------------------------------------------------------------------- */
+
+static probe_plan *last_born;
+
+static rotor_response spawn_last(probe *p, rotor_scope *scope)
+{
+    return rotor_spawn(scope, &probe_type, last_born);
+}
+
+/* a has the children b and c, and c has d. */
+typedef struct kin {
+    probe_plan a, b, c, d;
+} kin;
+
+static rotor_loop *new_family(kin *k)
+{
+    rotor_loop *loop = new_loop(0);
+    *k = (kin){{.name = "a", .on[WAKEUP] = spawn_last},
+               {.name = "b"},
+               {.name = "c", .on[WAKEUP] = spawn_last},
+               {.name = "d"}};
+    probe_add(loop, &k->a);
+    last_born = &k->b;
+    rotor_wake(loop, k->a.self);
+    probe_turn(loop);
+    last_born = &k->c;
+    rotor_wake(loop, k->a.self);
+    probe_turn(loop);
+    last_born = &k->d;
+    rotor_wake(loop, k->c.self);
+    probe_turn(loop);
+    assert_int_equal(rotor_loop_count(loop), 4);
+    probe_reset();
+    return loop;
+}
+
+static void a_parent_takes_its_children_with_it(void **state)
+{
+    kin k;
+    rotor_loop *loop = new_family(&k);
+    rotor_end(loop, k.a.self, 0);
+    probe_turn(loop);
+    assert_string_equal(probe_log(), "d.drop c.drop b.drop a.drop");
+    assert_int_equal(probe_errors, 0);
+    assert_int_equal(rotor_loop_count(loop), 0);
+    probe_free(loop);
+}
+
+static void children_that_end_leave_the_family(void **state)
+{
+    kin k;
+    rotor_loop *loop = new_family(&k);
+    rotor_end(loop, k.c.self, UV_EIO);
+    probe_turn(loop);
+    assert_string_equal(probe_log(), "d.drop a.child_done c.drop");
+    rotor_end(loop, k.a.self, 0);
+    probe_turn(loop);
+    assert_string_equal(probe_log(), "d.drop a.child_done c.drop b.drop a.drop");
+    probe_free(loop);
+}
+
+static void a_parent_may_end_when_it_hears_of_a_child(void **state)
+{
+    kin k;
+    rotor_loop *loop = new_family(&k);
+    k.a.on[CHILD_DONE] = probe_done;
+    rotor_end(loop, k.b.self, 0);
+    probe_turn(loop);
+    assert_string_equal(probe_log(), "a.child_done d.drop c.drop a.drop b.drop");
+    probe_free(loop);
+}
+
+static void the_loop_may_be_freed_with_families_in_it(void **state)
+{
+    kin k;
+    rotor_loop *loop = new_family(&k);
+    rotor_end(loop, k.b.self, 0);
+    probe_free(loop);
+    assert_int_equal(k.a.count[DROP] + k.b.count[DROP] + k.c.count[DROP] + k.d.count[DROP], 4);
+}
+
+static void machines_without_child_done_own_nobody(void **state)
+{
+    rotor_loop *loop = new_loop(0);
+    rotor_type type = probe_type;
+    type.child_done = NULL;
+    probe_plan child = {.name = "child"};
+    probe_plan a = {.name = "a", .on[WAKEUP] = probe_spawn, .context = &child};
+    assert_int_equal(rotor_add(loop, &type, &a, NULL), 0);
+    rotor_wake(loop, a.self);
+    probe_turn(loop);
+    rotor_end(loop, a.self, 0);
+    probe_turn(loop);
+    assert_string_equal(probe_log(), "a.create a.wakeup child.create a.spawned a.drop");
+    assert_int_equal(rotor_loop_count(loop), 1);
+    probe_free(loop);
+}
+
+static rotor_response spawn_next_in_line(probe *p, rotor_scope *scope)
+{
+    probe_plan *next = p->plan + 1;
+    return next->name ? rotor_spawn(scope, &probe_type, next) : rotor_ok();
+}
+
+static void a_long_line_of_descent_takes_no_stack(void **state)
+{
+    enum { LINE = 100000 };
+    rotor_loop *loop = new_loop(0);
+    probe_plan *plans = rotor_alloc_zero((LINE + 1) * sizeof *plans);
+    assert_non_null(plans);
+    for (int i = 0; i < LINE; i++)
+        plans[i] = (probe_plan){.name = "x", .on[CREATE] = spawn_next_in_line};
+    probe_add(loop, plans);
+    while (rotor_loop_count(loop) < LINE)
+        probe_turn(loop);
+    rotor_end(loop, plans[0].self, 0);
+    probe_turn(loop);
+    assert_int_equal(rotor_loop_count(loop), 0);
+    probe_free(loop);
+    rotor_free(plans);
+}
+
+static void a_child_that_is_to_spawn_is_taken_along(void **state)
+{
+    rotor_loop *loop = new_loop(0);
+    probe_plan grandchild = {.name = "grandchild"};
+    probe_plan child = {.name = "child", .on[CREATE] = probe_spawn, .context = &grandchild};
+    probe_plan a = {
+        .name = "a", .on = {[WAKEUP] = probe_spawn, [SPAWNED] = probe_done}, .context = &child};
+    probe_add(loop, &a);
+    rotor_wake(loop, a.self);
+    probe_turn(loop);
+    assert_string_equal(probe_log(), "a.create a.wakeup child.create a.spawned child.drop a.drop");
+    assert_int_equal(rotor_loop_count(loop), 0);
+    probe_free(loop);
+}
+
+/* -- ends -------------------------------------------------------------------------------------- */
+
 static void a_child_may_end_in_create(void **state)
 {
     rotor_loop *loop = new_loop(0);
@@ -104,7 +243,7 @@ static void an_error_nobody_hears_goes_to_on_error(void **state)
     rotor_end(loop, a.self, 0);   /* and its parent before it has heard of that */
     probe_reset();
     probe_turn(loop);
-    assert_string_equal(probe_log(), "child.wakeup a.drop child.on_error child.drop");
+    assert_string_equal(probe_log(), "child.wakeup child.on_error child.drop a.drop");
     assert_int_equal(probe_last_error, UV_EIO);
     probe_free(loop);
 }
@@ -299,6 +438,13 @@ static void all_that_wait_for_a_slot_are_woken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_parent_takes_its_children_with_it),
+        TEST(children_that_end_leave_the_family),
+        TEST(a_parent_may_end_when_it_hears_of_a_child),
+        TEST(the_loop_may_be_freed_with_families_in_it),
+        TEST(machines_without_child_done_own_nobody),
+        TEST(a_long_line_of_descent_takes_no_stack),
+        TEST(a_child_that_is_to_spawn_is_taken_along),
         TEST(a_child_is_created_before_spawned),
         TEST(the_parent_reads_the_ended_child),
         TEST(a_child_may_end_in_create),
