@@ -132,10 +132,14 @@ describe("types.lua", function()
       ["rotor.ProtocolTransitions"] = rotor.protocol "P",
     } do
       local fields = annotated_fields(class)
-      assert.equal(class:find("Machine") and 7 or 8, #fields)
+      assert.equal(class:find("Machine") and 7 or 9, #fields)
       local transitions = {}
       for _, name in ipairs(fields) do transitions[name] = print end
+      if transitions.states then transitions.states = {} end
       assert(declare(transitions))
     end
+    local state = { parent = "outer" }
+    for _, name in ipairs(annotated_fields "rotor.State") do state[name] = state[name] or print end
+    assert(rotor.protocol "P" { create = print, states = { outer = {}, inner = state } })
   end)
 end)

@@ -6,15 +6,13 @@ rotor__lua_class *rotor__lua_new_class(lua_State *L, const rotor__kind *kind,
 {
     luaL_checkstring(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
-    lua_settop(L, 2);
-    rotor__lua_class *class = rotor__lua_new(L, kind, sizeof *class, 1);
+    rotor__lua_class *class = rotor__lua_new(L, kind, sizeof *class, ROTOR__CLASS_USERVALUES);
     class->names = names;
     class->metatable = class->anchor = LUA_NOREF;
     for (int i = 0; i < ROTOR__LUA_TRANSITIONS; i++)
         class->transitions[i] = LUA_NOREF;
     lua_pushvalue(L, 1);
-    lua_setiuservalue(L, 3, 1); /* the name's bytes, for as long as the class */
-
+    rotor__lua_set_title(L, class);
     for (int i = 0; names[i]; i++) {
         if (lua_getfield(L, 2, names[i]) == LUA_TNIL)
             lua_pop(L, 1);
@@ -30,6 +28,12 @@ rotor__lua_class *rotor__lua_new_class(lua_State *L, const rotor__kind *kind,
     return class;
 }
 
+void rotor__lua_set_title(lua_State *L, rotor__lua_class *class)
+{
+    class->title = lua_tostring(L, -1);
+    lua_setiuservalue(L, -2, ROTOR__CLASS_TITLE); /* its bytes stay for as long as the class */
+}
+
 static void unref(lua_State *L, int *ref)
 {
     luaL_unref(L, LUA_REGISTRYINDEX, *ref);
@@ -41,7 +45,8 @@ int rotor__lua_class_gc(lua_State *L)
     rotor__lua_class *class = rotor__lua_test(L, 1, &rotor__kind_type);
     if (!class)
         class = rotor__lua_check(L, 1, &rotor__kind_protocol);
-    if (class->uses > 0) /* the state closes, and machines are still to be dropped */
+    if ((class->root ? class->root : class)->uses >
+        0) /* the Lua state closes before its machines */
         return 0;
     for (int i = 0; i < ROTOR__LUA_TRANSITIONS; i++)
         unref(L, &class->transitions[i]);

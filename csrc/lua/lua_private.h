@@ -166,14 +166,19 @@ typedef struct rotor__lua_class {
     rotor__object object;
     const char *const *names;                /* of its transitions, NULL-terminated */
     int transitions[ROTOR__LUA_TRANSITIONS]; /* references, LUA_NOREF where there is none */
-    int metatable; /* of `self`: __index is the table of the declaration */
-    unsigned uses; /* by machines and seeds */
-    int anchor;    /* reference to this userdata while it is used */
+    int metatable;                       /* of `self`: __index is the table of the declaration */
+    unsigned uses;                       /* by machines and seeds */
+    int anchor;                          /* reference to this userdata while it is used */
+    const struct rotor__lua_class *root; /* of a state: its protocol; or else NULL */
+    const char *title;                   /* for messages: "Name", or "Name.state" */
     union {
         rotor_type type;
         rotor_protocol protocol;
     };
 } rotor__lua_class;
+
+/* The uservalues of a class: its title's bytes, and its states by their names. */
+enum { ROTOR__CLASS_TITLE = 1, ROTOR__CLASS_STATES, ROTOR__CLASS_USERVALUES = 2 };
 
 /* [-0, +1, e] The class declared by the name at index 1 and the table at index 2. */
 rotor__lua_class *rotor__lua_new_class(lua_State *L, const rotor__kind *kind,
@@ -183,6 +188,9 @@ int rotor__lua_class_gc(lua_State *L);
 /* [-0, +0, m] Keep the class at `index` until it is released as often. */
 rotor__lua_class *rotor__lua_retain(lua_State *L, int index);
 void rotor__lua_release(rotor__lua_loop *ll, rotor__lua_class *class);
+
+/* [-1, +0, m] What is on top, a string, is the title of the class below it. */
+void rotor__lua_set_title(lua_State *L, rotor__lua_class *class);
 
 /* [-0, +1, m] A new `self` for a machine of the class. */
 void rotor__lua_push_self(lua_State *L, const rotor__lua_class *class);

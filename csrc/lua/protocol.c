@@ -9,6 +9,7 @@ static const char *const names[] = {"create",    "bytes_read", "bytes_flushed", 
 
 typedef struct call {
     rotor__lua_stream *s;
+    const rotor__lua_class *class; /* the state, or the protocol, whose transition it is */
     int which;
     int ref;             /* CREATE, FATAL: the seed */
     size_t n;            /* BYTES_READ */
@@ -57,7 +58,7 @@ static int run(lua_State *D)
 {
     const call *c = lua_touserdata(D, 1);
     rotor__lua_stream *s = c->s;
-    rotor__lua_push_transition(D, s->class, c->which);
+    rotor__lua_push_transition(D, c->class, c->which);
     push_object(D, s);
     lua_getiuservalue(D, -1, ROTOR__STREAM_SELF);
     lua_insert(D, -2);
@@ -65,18 +66,21 @@ static int run(lua_State *D)
     if (c->which == FATAL || c->which == DROP)
         return 0;
     if (!s->has_intent || lua_touserdata(D, -1) != s)
-        return rotor__lua_no_verdict(D, s->class, c->which,
+        return rotor__lua_no_verdict(D, c->class, c->which,
                                      "what stream:expect_bytes, expect_delimiter, expect_flush, "
-                                     "sleep, same, done, linger, abort or error does");
+                                     "and_flush, sleep, same, done, linger, abort or error does");
     return 0;
 }
 
 static int call_it(call *c)
 {
     rotor__lua_stream *s = c->s;
+    c->class = ROTOR__LUA_CLASS_OF(s->stream.protocol);
+    while (!rotor__lua_has(c->class, c->which))
+        c->class = ROTOR__LUA_CLASS_OF(c->class->protocol.parent);
     s->asked = true;
     s->has_intent = false;
-    int error = rotor__lua_run(s->ll, run, c, s->class->protocol.name, names[c->which]);
+    int error = rotor__lua_run(s->ll, run, c, c->class->title, names[c->which]);
     s->asked = false;
     return error;
 }
@@ -91,7 +95,7 @@ static rotor_intent transition(call *c)
         s->second = !s->second;
     } else if (s->intent.kind == ROTOR_INTENT_ERROR) { /* stream:error(value) */
         lua_rawgeti(s->ll->vm->D, LUA_REGISTRYINDEX, s->error_ref);
-        rotor__lua_report(s->ll, s->class->protocol.name, names[c->which]);
+        rotor__lua_report(s->ll, c->class->title, names[c->which]);
     }
     return s->intent;
 }
@@ -165,34 +169,77 @@ static void on_fatal(rotor_stream *base, rotor_scope *scope, int error)
 static void on_drop(rotor_stream *base)
 {
     rotor__lua_stream *s = (rotor__lua_stream *)base;
+    s->stream.protocol = &s->class->protocol; /* states have no `drop` */
     if (rotor__lua_has(s->class, DROP))
         (void)call_it(&(call){.s = s, .which = DROP});
     release(s);
     rotor__lua_release(s->ll, s->class);
 }
 
-/* [-0, +1, e] protocol(name, transitions[, options]) */
+/* -- declaring --------------------------------------------------------------------------------- */
+
+static void set_transitions(rotor__lua_class *class)
+{
+    rotor_protocol *p = &class->protocol;
+    p->bytes_read = rotor__lua_has(class, BYTES_READ) ? on_bytes_read : NULL;
+    p->bytes_flushed = rotor__lua_has(class, BYTES_FLUSHED) ? on_bytes_flushed : NULL;
+    p->timeout = rotor__lua_has(class, TIMEOUT) ? on_timeout : NULL;
+    p->wakeup = rotor__lua_has(class, WAKEUP) ? on_wakeup : NULL;
+    p->exception = rotor__lua_has(class, EXCEPTION) ? on_exception : NULL;
+    p->fatal = rotor__lua_has(class, FATAL) ? on_fatal : NULL;
+}
+
+/* [-0, +1, e] protocol(name, transitions[, options[, states]]), where `states` lists their names for
+** messages */
 static int l_protocol(lua_State *L)
 {
     static const char *const known[] = {"high_water", "stall", "turns", NULL};
     rotor_protocol p = {0};
+    lua_settop(L, 4);
     rotor__lua_check_options(L, 3, known);
     p.high_water = (size_t)rotor__lua_option(L, 3, "high_water", 1, 1 << 30);
     p.stall_ms = rotor__lua_option_ms(L, 3, "stall");
     p.turns = (uint32_t)rotor__lua_option(L, 3, "turns", 1, 1 << 20);
     rotor__lua_class *class = rotor__lua_new_class(L, &rotor__kind_protocol, names);
-    p.name = lua_tostring(L, 1);
+    p.name = class->title;
     p.size = sizeof(rotor__lua_stream);
     p.create = on_create;
     p.drop = on_drop;
-    p.bytes_read = rotor__lua_has(class, BYTES_READ) ? on_bytes_read : NULL;
-    p.bytes_flushed = rotor__lua_has(class, BYTES_FLUSHED) ? on_bytes_flushed : NULL;
-    p.timeout = rotor__lua_has(class, TIMEOUT) ? on_timeout : NULL;
-    p.wakeup = rotor__lua_has(class, WAKEUP) ? on_wakeup : NULL;
-    p.exception = rotor__lua_has(class, EXCEPTION) ? on_exception : NULL;
-    p.fatal = rotor__lua_has(class, FATAL) ? on_fatal : NULL;
     class->protocol = p;
+    set_transitions(class);
+    lua_newtable(L);
+    if (!lua_isnoneornil(L, 4)) {
+        lua_pushvalue(L, 4);
+        lua_rawseti(L, -2, 1);
+    }
+    lua_setiuservalue(L, -2, ROTOR__CLASS_STATES);
     return 1;
+}
+
+/* [-0, +0, e] state(name, transitions, protocol[, parent]): declare a state of the protocol, whose
+** parent is the state of that name or the protocol. */
+static int l_state(lua_State *L)
+{
+    rotor__lua_class *root = rotor__lua_check(L, 3, &rotor__kind_protocol);
+    rotor__lua_class *parent = root;
+    lua_settop(L, 4);
+    lua_getiuservalue(L, 3, ROTOR__CLASS_STATES);
+    if (!lua_isnil(L, 4)) {
+        lua_pushvalue(L, 4);
+        lua_rawget(L, 5);
+        parent = rotor__lua_check(L, -1, &rotor__kind_protocol);
+    }
+    rotor__lua_class *class = rotor__lua_new_class(L, &rotor__kind_protocol, names);
+    class->root = root;
+    class->protocol.name = class->title; /* which lives on as a key of the table of states */
+    class->protocol.parent = &parent->protocol;
+    set_transitions(class);
+    lua_pushfstring(L, "%s.%s", root->title, class->title);
+    rotor__lua_set_title(L, class);
+    lua_pushvalue(L, 1);
+    lua_insert(L, -2);
+    lua_rawset(L, 5);
+    return 0;
 }
 
 static const luaL_Reg protocol_meta[] = {{"__gc", rotor__lua_class_gc}, {NULL, NULL}};
@@ -202,4 +249,6 @@ void rotor__lua_open_protocol(lua_State *L)
     rotor__lua_kind(L, &rotor__kind_protocol, NULL, protocol_meta);
     lua_pushcfunction(L, l_protocol);
     lua_setfield(L, -2, "protocol");
+    lua_pushcfunction(L, l_state);
+    lua_setfield(L, -2, "state");
 }

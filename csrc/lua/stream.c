@@ -167,6 +167,16 @@ static int stream_expect_flush(lua_State *L)
     return intend(L, s, rotor_intent_until(rotor_expect_flush(n), check_deadline(L, 3, s)));
 }
 
+/* [-0, +1, e] and_flush(intent, n): what was asked for just now, and a flush mark */
+static int stream_and_flush(lua_State *L)
+{
+    rotor__lua_stream *s = check_asked(L);
+    bool is_intent = s->has_intent && lua_touserdata(L, 2) == s;
+    luaL_argcheck(L, is_intent && s->intent.kind <= ROTOR_INTENT_SLEEP, 2,
+                  "what expect_bytes, expect_delimiter or sleep of this stream returns expected");
+    return intend(L, s, rotor_and_flush(s->intent, check_size(L, 3, ROTOR_BUF_MAX)));
+}
+
 /* [-0, +1, e] sleep([seconds]) */
 static int stream_sleep(lua_State *L)
 {
@@ -211,6 +221,49 @@ static int stream_error(lua_State *L)
     s->error_ref = LUA_NOREF;
     s->error_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     return intend(L, s, rotor_intent_error(ROTOR_ELUA));
+}
+
+/* -- states ------------------------------------------------------------------------------------ */
+
+/* [-0, +1, m] The table of the states of the stream's protocol, by name. */
+static void push_states(lua_State *L, const rotor__lua_stream *s)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->class->anchor);
+    lua_getiuservalue(L, -1, ROTOR__CLASS_STATES);
+    lua_remove(L, -2);
+}
+
+/* [-0, +1, e] become([state]): move to the state of that name, or to the protocol itself; the stream
+** again, whose intent comes next */
+static int stream_become(lua_State *L)
+{
+    rotor__lua_stream *s = check_asked(L);
+    const rotor__lua_class *state = s->class;
+    if (!lua_isnoneornil(L, 2)) {
+        const char *name = luaL_checkstring(L, 2);
+        push_states(L, s);
+        lua_getfield(L, -1, name);
+        state = lua_touserdata(L, -1);
+        if (!state) {
+            lua_rawgeti(L, -2, 1);
+            luaL_error(L, "protocol \"%s\" has no state \"%s\"; it has: %s", s->class->title, name,
+                       luaL_optstring(L, -1, "none"));
+        }
+    }
+    (void)rotor_become(&s->stream, &state->protocol);
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* [-0, +1, e] the name of the state it is in, or nil */
+static int stream_state(lua_State *L)
+{
+    const rotor_protocol *state = check_open(L)->stream.protocol;
+    if (state->parent)
+        lua_pushstring(L, state->name);
+    else
+        lua_pushnil(L);
+    return 1;
 }
 
 /* -- looking ----------------------------------------------------------------------------------- */
@@ -301,12 +354,15 @@ static const luaL_Reg methods[] = {{"write", stream_write},
                                    {"expect_bytes", stream_expect_bytes},
                                    {"expect_delimiter", stream_expect_delimiter},
                                    {"expect_flush", stream_expect_flush},
+                                   {"and_flush", stream_and_flush},
                                    {"sleep", stream_sleep},
                                    {"same", stream_same},
                                    {"done", stream_done},
                                    {"linger", stream_linger},
                                    {"abort", stream_abort},
                                    {"error", stream_error},
+                                   {"become", stream_become},
+                                   {"state", stream_state},
                                    {"peer", stream_peer},
                                    {"address", stream_address},
                                    {"now", stream_now},

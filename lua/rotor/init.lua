@@ -7,10 +7,13 @@ local rotor = {}
 for name, value in pairs(core) do
   rotor[name] = value
 end
-rotor.type, rotor.serve = nil, nil -- reached by `machine` below and by rotor.http
+rotor.type, rotor.state, rotor.serve = nil, nil, nil -- reached by what is below and by rotor.http
 
 local machine_transitions = {
   "create", "spawned", "spawn_error", "timeout", "wakeup", "child_done", "drop",
+}
+local state_transitions = {
+  "bytes_read", "bytes_flushed", "timeout", "wakeup", "exception", "fatal",
 }
 local protocol_transitions = {
   "create", "bytes_read", "bytes_flushed", "timeout", "wakeup", "exception", "fatal", "drop",
@@ -49,31 +52,98 @@ local function nearest(name, known)
   return least <= math.max(2, #name // 3) and best or nil
 end
 
+local function is_in(list, value)
+  for _, item in ipairs(list) do
+    if item == value then return true end
+  end
+  return false
+end
+
+local function hint(name, known, what)
+  local near = nearest(tostring(name), known)
+  return near and ("did you mean %s?"):format(near)
+    or ("%s %s"):format(what, table.concat(known, ", "))
+end
+
 -- What is wrong with the table, or nil. Every function in it must be a transition: a misspelt one
 -- would never be called. Other values are what `self` begins with.
 local function mistake(transitions, known, what)
   if type(transitions) ~= "table" then
     return "a table of transitions expected, got " .. type(transitions)
   end
-  local is_known = {}
   for _, name in ipairs(known) do
-    is_known[name] = true
     local given = transitions[name]
     if given ~= nil and type(given) ~= "function" then
       return ("%s is a transition, so a function is expected, got %s"):format(name, type(given))
     end
   end
   for name, value in pairs(transitions) do
-    if type(value) == "function" and not is_known[name] then
-      local near = nearest(tostring(name), known)
+    if type(value) == "function" and not is_in(known, name) then
       return ("no transition is called %s; %s (other functions go outside the table)"):format(
-        tostring(name), near and ("did you mean %s?"):format(near)
-          or ("a %s has %s"):format(what, table.concat(known, ", ")))
+        tostring(name), hint(name, known, "a " .. what .. " has"))
     end
   end
-  if not transitions.create then
+  if what ~= "state" and not transitions.create then
     return ("create is missing, with which every %s begins"):format(what)
   end
+end
+
+-- The same for the states of a protocol, which are named by strings and may have a parent.
+local function mistake_in_states(states, names)
+  for _, name in ipairs(names) do
+    local state = states[name]
+    local wrong = mistake(state, state_transitions, "state")
+    if wrong then return ("state %s: %s"):format(name, wrong) end
+    for key, value in pairs(state) do
+      if key == "parent" then
+        if not is_in(names, value) then
+          return ("state %s: no state is called %s, which is to be its parent; %s"):format(
+            name, tostring(value), hint(value, names, "there are"))
+        end
+      elseif not is_in(state_transitions, key) then
+        return ("state %s: %s is neither a transition nor parent; what belongs to the connection "
+          .. "goes into self"):format(name, tostring(key))
+      end
+    end
+    local above, steps = name, 0
+    while above do
+      above, steps = states[above] and states[above].parent, steps + 1
+      if steps > #names then return ("state %s: it is its own parent"):format(name) end
+    end
+  end
+end
+
+local function sorted_names(states)
+  if type(states) ~= "table" then
+    return nil, "states: a table of states by their names expected, got " .. type(states)
+  end
+  local names = {}
+  for name in pairs(states) do
+    if type(name) ~= "string" then
+      return nil, "states: NAME = { … } expected, got a key that is a " .. type(name)
+    end
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
+end
+
+-- Make a protocol, and then its states, each after its parent.
+local function make_protocol(name, transitions, options)
+  local states, made = transitions.states, {}
+  if states == nil then return core.protocol(name, transitions, options) end
+  local names, wrong = sorted_names(states)
+  wrong = wrong or mistake_in_states(states, names)
+  if wrong then error(wrong, 0) end
+  local protocol = core.protocol(name, transitions, options, table.concat(names, ", "))
+  local function make(state)
+    if made[state] then return end
+    made[state] = true
+    if states[state].parent then make(states[state].parent) end
+    core.state(state, states[state], protocol, states[state].parent)
+  end
+  for _, state in ipairs(names) do make(state) end
+  return protocol
 end
 
 local function declare(what, make, known, name, options)
@@ -104,9 +174,10 @@ function rotor.machine(name, misplaced)
 end
 
 --- Declare a protocol: `rotor.protocol "Name" { create = …, bytes_read = …, … }`; or with options,
---- `rotor.protocol("Name", { high_water = 1 << 20 }) { … }`.
+--- `rotor.protocol("Name", { high_water = 1 << 20 }) { … }`. `states = { body = { … } }` among
+--- the transitions splits it into states.
 function rotor.protocol(name, options)
-  return (declare("protocol", core.protocol, protocol_transitions, name, options))
+  return (declare("protocol", make_protocol, protocol_transitions, name, options))
 end
 
 return rotor

@@ -358,6 +358,19 @@ function Scope:notifier() end
 ---@field fatal? fun(self: table, stream: rotor.Stream, code: string, message: string, seed: any)
 --- The stream has ended, in whatever way; called exactly once if create was.
 ---@field drop? fun(self: table, stream: rotor.Stream)
+--- The protocol split into states, by their names; see Stream.become.
+---@field states? table<string, rotor.State>
+
+--- A state of a protocol: in it these transitions stand before those of its parent, and these
+--- before the protocol's own.
+---@class rotor.State
+---@field parent? string another state of the protocol; absent: the protocol itself
+---@field bytes_read? fun(self: table, stream: rotor.Stream, n: integer): rotor.Intent
+---@field bytes_flushed? fun(self: table, stream: rotor.Stream): rotor.Intent
+---@field timeout? fun(self: table, stream: rotor.Stream): rotor.Intent
+---@field wakeup? fun(self: table, stream: rotor.Stream): rotor.Intent
+---@field exception? fun(self: table, stream: rotor.Stream, code: "EEOF"|"ELIMIT", message: string): rotor.Intent
+---@field fatal? fun(self: table, stream: rotor.Stream, code: string, message: string, seed: any)
 
 --- A connection, run by its protocol. Its intents are for its own transitions; other machines may
 --- keep the stream, to write to it or to wake it.
@@ -414,6 +427,24 @@ function Stream:expect_delimiter(delimiter, max, seconds, offset) end
 ---@param seconds? number then timeout
 ---@return rotor.Intent
 function Stream:expect_flush(n, seconds) end
+
+--- What `intent` (of expect_bytes, expect_delimiter or sleep) waits for, and also until at most n
+--- bytes of output are left to be sent, whichever is first: bytes_flushed. Told once; same() goes on
+--- with the rest. `return stream:and_flush(stream:expect_bytes(1), 65536)`
+---@param intent rotor.Intent
+---@param n integer
+---@return rotor.Intent
+function Stream:and_flush(intent, n) end
+
+--- Move to a state of the protocol, or without a name to the protocol itself; the stream again, whose
+--- intent comes next: `return stream:become("body"):expect_bytes(10)`.
+---@param state? string
+---@return rotor.Stream
+function Stream:become(state) end
+
+--- The name of the state it is in; nil: in none, but the protocol itself.
+---@return string?
+function Stream:state() end
 
 --- Wait for wakeups only. Nothing is read.
 ---@param seconds? number then timeout
