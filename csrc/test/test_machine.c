@@ -317,7 +317,8 @@ static void create_comes_before_all_else(void **state)
     assert_int_equal(probe_last_error, UV_EPIPE);
     probe_reset();
     probe_add(loop, &e);
-    assert_string_equal(probe_log(), "e.create f.create g.create f.spawned g.drop f.on_error f.drop");
+    assert_string_equal(probe_log(),
+                        "e.create f.create g.create f.spawned g.drop f.on_error f.drop");
     probe_free(loop);
 }
 
