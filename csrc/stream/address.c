@@ -71,6 +71,15 @@ int rotor_address_parse(const char *text, rotor_address *address, rotor_host *ho
     return strspn(host->name, "0123456789.") == len ? ROTOR_EADDRESS : 1;
 }
 
+const char *rotor_address_split(const char *list, char *first, size_t size)
+{
+    size_t len = strcspn(list, ",");
+    size_t kept = len < size ? len : size - 1;
+    memcpy(first, list, kept);
+    first[kept] = '\0';
+    return list[len] ? list + len + 1 + strspn(list + len + 1, " ") : NULL;
+}
+
 /* "%eth0", which a link-local address is of no use without. */
 static void format_zone(uint32_t scope, char zone[1 + UV_IF_NAMESIZE])
 {

@@ -28,6 +28,15 @@ typedef struct rotor_host {
 ** malformed, a port above 65,535, or a path too long for the system. */
 int rotor_address_parse(const char *text, rotor_address *address, rotor_host *host);
 
+/* Room for any address as text, its NUL included. */
+enum { ROTOR_ADDRESS_SIZE = 320 };
+
+/* Copy the first address of a list ("80, [::1]:80,unix:/x": separated by commas, behind which there
+** may be spaces) to `first`, cut to `size` bytes with the final NUL; with ROTOR_ADDRESS_SIZE, what is
+** cut is no address. Returns where the next one begins in `list`, NULL behind the last. Does not look
+** into the address, which may be empty. */
+const char *rotor_address_split(const char *list, char *first, size_t size);
+
 /* The address as text, cut to `size` bytes with the final NUL. 0, or UV_EINVAL: of no known family. */
 int rotor_address_format(const rotor_address *address, char *text, size_t size);
 

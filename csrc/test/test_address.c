@@ -177,6 +177,67 @@ static void lengths_have_their_limits(void **state)
     parse_padded("unix:@", 107, "", ROTOR_EADDRESS);
 }
 
+static void lists_are_split_at_commas(void **state)
+{
+    static const struct {
+        const char *list, *parts[4];
+    } cases[] = {
+        {"127.0.0.1:80", {"127.0.0.1:80"}},
+        {"80,[::1]:80,unix:/x", {"80", "[::1]:80", "unix:/x"}},
+        {"80, 81,  82", {"80", "81", "82"}},
+        {"", {""}},
+        {",", {"", ""}},
+        {"80,", {"80", ""}},
+        {"80, ", {"80", ""}},
+        {" 80 ,81 ", {" 80 ", "81 "}},
+        {"80,\t81", {"80", "\t81"}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *rest = cases[i].list;
+        char part[32];
+        int n = 0;
+        for (; rest; n++) {
+            rest = rotor_address_split(rest, part, sizeof part);
+            assert_non_null(cases[i].parts[n]);
+            assert_string_equal(part, cases[i].parts[n]);
+        }
+        assert_null(cases[i].parts[n]);
+    }
+}
+
+static void parts_are_cut_to_their_room(void **state)
+{
+    const char *list = "127.0.0.1:80,81";
+    for (size_t size = 1; size <= 13; size++) {
+        char part[16];
+        memset(part, '#', sizeof part);
+        assert_ptr_equal(rotor_address_split(list, part, size), list + 13);
+        assert_int_equal(strlen(part), size - 1);
+        assert_memory_equal(part, list, size - 1);
+        assert_int_equal(part[size], '#');
+    }
+}
+
+/* Any prefix of it that fills the room for an address is none, like itself. */
+static void nothing_becomes_an_address_by_being_cut(void **state)
+{
+    static const char *const beginnings[] = {"",       "1",      "[",  "[::1%",
+                                             "unix:/", "unix:@", "a:", "80:"};
+    for (size_t i = 0; i < sizeof beginnings / sizeof beginnings[0]; i++) {
+        rotor_address address;
+        rotor_host host;
+        char text[2 * ROTOR_ADDRESS_SIZE], cut[ROTOR_ADDRESS_SIZE];
+        memset(text, beginnings[i][0] == '1' ? '1' : 'x', sizeof text);
+        memcpy(text, beginnings[i], strlen(beginnings[i]));
+        strcpy(text + sizeof text - 4, ":80");
+        assert_null(rotor_address_split(text, cut, sizeof cut));
+        assert_int_equal(rotor_address_parse(cut, &address, &host), ROTOR_EADDRESS);
+        /* Also with its port where the cut is. */
+        strcpy(text + sizeof cut - 4, ":80");
+        assert_int_equal(rotor_address_parse(text, &address, &host), ROTOR_EADDRESS);
+    }
+}
+
 static void text_is_cut_to_its_room(void **state)
 {
     static const char *const cases[] = {"127.0.0.1:80", "[::1]:80", "unix:/tmp/x", "unix:@tmp"};
@@ -220,6 +281,9 @@ int main(void)
         cmocka_unit_test(names_are_to_be_looked_up),
         cmocka_unit_test(bad_addresses_are_refused),
         cmocka_unit_test(lengths_have_their_limits),
+        cmocka_unit_test(lists_are_split_at_commas),
+        cmocka_unit_test(parts_are_cut_to_their_room),
+        cmocka_unit_test(nothing_becomes_an_address_by_being_cut),
         cmocka_unit_test(text_is_cut_to_its_room),
         cmocka_unit_test(what_the_system_gives_is_formatted),
     };
