@@ -62,6 +62,7 @@ build = {
         "csrc/stream/address.c",
         "csrc/stream/connect.c",
         "csrc/stream/listen.c",
+        "csrc/stream/listen_open.c",
         "csrc/stream/memory.c",
         "csrc/stream/plain.c",
         "csrc/stream/stream.c",

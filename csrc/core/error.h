@@ -21,7 +21,12 @@
     XX(EHEADER, -10010, "invalid header: not a token, CR, LF or NUL in a value, or not to be set") \
     XX(EBODY, -10011, "body not allowed, or not of the declared length")                           \
     XX(ESTATE, -10012, "not possible in the present state")                                        \
-    XX(ELUA, -10013, "error in a Lua transition, told to on_error")
+    XX(ELUA, -10013, "error in a Lua transition, told to on_error")                                \
+    XX(EINHERIT, -10014,                                                                           \
+       "no sockets were passed: LISTEN_PID is not this process, or no LISTEN_FDS")                 \
+    XX(EFDNAME, -10015, "no socket of that name was passed in LISTEN_FDNAMES")                     \
+    XX(ETAKEN, -10016, "the passed socket was taken or closed before")                             \
+    XX(ELISTENING, -10017, "not a stream socket that listens")
 
 /* XX(name, code, status, message): why an HTTP message was refused, and the status it is answered
 ** with. The section named is of RFC 9112 unless another RFC is given. */

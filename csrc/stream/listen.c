@@ -1,51 +1,57 @@
 /* The listener: accepts, and makes a stream of each connection. */
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/tcp.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "../core/private.h"
 #include "address.h"
-#include "listen.h"
+#include "private.h"
 
 enum {
-    DEFAULT_BACKLOG = 1024,
     SPARE_DESCRIPTORS = 64, /* left to the rest of the program */
     ACCEPTS_PER_EVENT = 64,
-    RETRY_MS = 100
+    RETRY_MS = 100,
+    MOST_KEEPALIVE_S = 32767 /* Linux's, for TCP_KEEPIDLE */
 };
+
+/* One of a listener's sockets. */
+typedef struct door {
+    rotor_io io;
+    rotor__listening socket;
+} door;
 
 typedef struct listener {
     rotor_machine machine;
-    rotor_io io;
     rotor_listen_options options;
     rotor_stream_seed child; /* child.fd: accepted, but no stream yet; -1: none */
-    rotor_address address;   /* as bound, but for port 0 */
-    int fd;
-    int accepts; /* in this event */
+    const door *knocked;     /* the only one to be asked in this event; NULL: all, in turn */
+    size_t turn;             /* the one to be asked next */
+    size_t silent;           /* how many have been asked in vain since somebody came */
+    int accepts;             /* in this event */
+    size_t n;
+    door doors[];
 } listener;
 
 typedef struct listener_seed {
     const rotor_protocol *protocol;
     const rotor_listen_options *options;
-    const rotor_address *address;
-    int fd;
+    rotor__listenings *sockets;
 } listener_seed;
 
-/* A Unix socket's file goes with the socket. */
-static void close_socket(int fd, const rotor_address *address)
+static int want(listener *l, unsigned events)
 {
-    close(fd);
-    if (address->any.sa_family == AF_UNIX && address->un.sun_path[0])
-        unlink(address->un.sun_path);
+    int error = 0;
+    for (size_t i = 0; i < l->n && !error; i++)
+        error = rotor_io_want(&l->doors[i].io, events);
+    return error;
 }
 
 /* Accept nothing until a machine of this loop has ended, or until `deadline`. */
 static rotor_response pause_until(listener *l, uint64_t deadline)
 {
     rotor__machine_wait_slot(&l->machine);
-    rotor_io_want(&l->io, 0);
+    (void)want(l, 0);
     return rotor_ok_until(deadline);
 }
 
@@ -55,41 +61,73 @@ static rotor_response accept_next(listener *l, rotor_scope *scope)
         return rotor_spawn(scope, &rotor_stream_type, &l->child);
     if (rotor_loop_count(scope->loop) >= l->options.connections)
         return pause_until(l, ROTOR_NEVER);
-    if (l->accepts++ < ACCEPTS_PER_EVENT) {
-        l->child.fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (l->child.fd >= 0)
-            return rotor_spawn(scope, &rotor_stream_type, &l->child);
-        /* Nobody is left, or who came has gone again. Otherwise descriptors or memory are short, or
-        ** it is something that polling again would not make better. */
-        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ECONNABORTED && errno != EINTR)
+    while (l->accepts < ACCEPTS_PER_EVENT && l->silent < (l->knocked ? 1 : l->n)) {
+        size_t i = l->knocked ? (size_t)(l->knocked - l->doors) : l->turn;
+        l->child.fd = accept4(l->doors[i].socket.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        /* Unless nobody is left, or who came has gone again, descriptors or memory are short, or it
+        ** is something that polling again would not make better. */
+        if (l->child.fd < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != ECONNABORTED &&
+            errno != EINTR)
             return pause_until(l, rotor_now(scope) + RETRY_MS);
+        l->turn = (i + 1) % l->n;
+        if (l->child.fd >= 0) {
+            l->accepts++;
+            l->silent = 0;
+            return rotor_spawn(scope, &rotor_stream_type, &l->child);
+        }
+        l->silent++;
     }
-    int error = rotor_io_want(&l->io, ROTOR_READABLE);
+    int error = want(l, ROTOR_READABLE);
     return error ? rotor_error(error) : rotor_ok();
+}
+
+static size_t size_of(const void *data)
+{
+    const listener_seed *seed = data;
+    return sizeof(listener) + seed->sockets->n * sizeof(door);
+}
+
+static int open_doors(listener *l, const listener_seed *seed)
+{
+    for (size_t i = 0; i < seed->sockets->n; i++) {
+        door *d = &l->doors[i];
+        d->socket = seed->sockets->all[i];
+        int error = rotor_io_open(&d->io, &l->machine, d->socket.fd);
+        if (!error)
+            error = rotor_io_want(&d->io, ROTOR_READABLE);
+        if (error) {
+            if (seed->options->failed)
+                *seed->options->failed = d->socket.asked;
+            return error == UV_EEXIST ? ROTOR_ETAKEN : error;
+        }
+    }
+    return 0;
 }
 
 static rotor_response on_create(rotor_machine *m, rotor_scope *scope, void *data)
 {
     listener *l = (listener *)m;
-    listener_seed *seed = data;
-    l->options = *seed->options;
-    l->child = (rotor_stream_seed){.protocol = seed->protocol, .fd = -1, .seed = l->options.seed};
-    l->address = *seed->address;
-    l->fd = seed->fd;
-    seed->fd = -1;
-    int error = rotor_io_open(&l->io, m, l->fd);
-    if (!error)
-        error = rotor_io_want(&l->io, ROTOR_READABLE);
-    if (error) {
-        l->options.closed = NULL; /* rotor_listen itself fails */
+    const listener_seed *seed = data;
+    l->child =
+        (rotor_stream_seed){.protocol = seed->protocol, .fd = -1, .seed = seed->options->seed};
+    int error = open_doors(l, seed);
+    if (error) /* rotor_listen itself fails: the sockets stay its own, and `closed` is not called */
         return rotor_error(error);
-    }
+    l->options = *seed->options;
+    l->options.failed = NULL;
+    l->n = seed->sockets->n;
+    seed->sockets->n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        rotor__listening_take(&l->doors[i].socket);
     return rotor_ok();
 }
 
+/* `io` NULL: a pause is over. */
 static rotor_response on_ready(rotor_machine *m, rotor_scope *scope, rotor_io *io, unsigned events)
 {
     listener *l = (listener *)m;
+    l->knocked = io ? ROTOR__CONTAINER(io, door, io) : NULL;
+    l->silent = 0;
     l->accepts = 0;
     return accept_next(l, scope);
 }
@@ -120,7 +158,8 @@ static void on_drop(rotor_machine *m)
     listener *l = (listener *)m;
     if (l->child.fd >= 0)
         close(l->child.fd);
-    close_socket(l->fd, &l->address);
+    for (size_t i = 0; i < l->n; i++)
+        rotor__listening_close(&l->doors[i].socket);
     if (l->options.closed)
         l->options.closed(l->options.seed);
 }
@@ -128,6 +167,7 @@ static void on_drop(rotor_machine *m)
 static const rotor_type listener_type = {
     .name = "listener",
     .size = sizeof(listener),
+    .size_of = size_of,
     .create = on_create,
     .ready = on_ready,
     .spawned = on_spawned,
@@ -146,76 +186,30 @@ static uint32_t descriptor_limit(void)
     return n > 2 * SPARE_DESCRIPTORS ? n - SPARE_DESCRIPTORS : n / 2 + 1;
 }
 
-static int open_socket(const rotor_address *address, const rotor_listen_options *options)
-{
-    int family = address->any.sa_family;
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    int on = 1;
-    bool tcp = family != AF_UNIX;
-    if ((tcp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on)) ||
-        (options->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on)) ||
-        /* Connections inherit it, which saves a call for each (Linux, BSD). */
-        (tcp && !options->delay && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on)) ||
-        bind(fd, &address->any, address->len)) {
-        int error = -errno;
-        close(fd);
-        return error;
-    }
-    if (listen(fd, options->backlog ? options->backlog : DEFAULT_BACKLOG)) {
-        int error = -errno;
-        close_socket(fd, address);
-        return error;
-    }
-    return fd;
-}
-
-/* The first of the name's addresses that can be listened on. */
-static int open_named(rotor_loop *loop, const rotor_host *host, rotor_address *address,
-                      const rotor_listen_options *options)
-{
-    uv_getaddrinfo_t request;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    int error = uv_getaddrinfo(loop->uv, &request, NULL, host->name, host->port, &hints);
-    if (error)
-        return error;
-    int fd = UV_EAI_NODATA;
-    for (const struct addrinfo *info = request.addrinfo; info && fd < 0; info = info->ai_next) {
-        address->len = info->ai_addrlen;
-        memcpy(&address->storage, info->ai_addr, address->len);
-        fd = open_socket(address, options);
-    }
-    uv_freeaddrinfo(request.addrinfo);
-    return fd;
-}
-
-int rotor_listen(rotor_loop *loop, const char *text, const rotor_protocol *protocol,
+int rotor_listen(rotor_loop *loop, const char *address, const rotor_protocol *protocol,
                  const rotor_listen_options *given, rotor_handle *handle)
 {
     rotor_listen_options options = {0};
-    rotor_address address;
-    rotor_host host;
+    rotor__listenings sockets = {0};
     if (given)
         options = *given;
     if (options.connections == 0)
         options.connections = descriptor_limit();
+    if (options.connections > rotor_loop_capacity(loop))
+        options.connections = (uint32_t)rotor_loop_capacity(loop);
+    if (options.failed)
+        *options.failed = NULL;
     if (handle)
         *handle = ROTOR_NO_HANDLE;
-    if (!rotor__protocol_is_valid(protocol))
+    if (!rotor__protocol_is_valid(protocol) || options.keepalive_s > MOST_KEEPALIVE_S)
         return UV_EINVAL;
 
-    int kind = rotor_address_parse(text, &address, &host);
-    if (kind < 0)
-        return kind;
-    int fd =
-        kind > 0 ? open_named(loop, &host, &address, &options) : open_socket(&address, &options);
-    if (fd < 0)
-        return fd;
-    listener_seed seed = {protocol, &options, &address, fd};
-    int error = rotor__add_now(loop, &listener_type, &seed, handle);
-    if (seed.fd >= 0) /* no listener was made that would own it */
-        close_socket(seed.fd, &address);
+    int error = rotor__listenings_open(&sockets, loop, address, &options);
+    if (!error) {
+        listener_seed seed = {protocol, &options, &sockets};
+        error = rotor__add_now(loop, &listener_type, &seed, handle);
+    }
+    rotor__listenings_release(&sockets);
     return error;
 }
 
@@ -228,14 +222,26 @@ const rotor_listen_options *rotor__listener_options(rotor_loop *loop, rotor_hand
 int rotor_listener_address(rotor_loop *loop, rotor_handle handle, char *text, size_t size)
 {
     rotor_machine *m = rotor_find(loop, handle);
-    rotor_address address = {.len = sizeof address.storage};
+    size_t used = 0;
+    int error = 0;
     if (size > 0)
         text[0] = '\0';
     if (!m)
         return ROTOR_ECLOSED;
     if (m->type != &listener_type)
         return UV_EINVAL;
-    if (getsockname(((listener *)m)->fd, &address.any, &address.len))
-        return -errno;
-    return rotor_address_format(&address, text, size);
+    const listener *l = (const listener *)m;
+    for (size_t i = 0; i < l->n && used + 1 < size && !error; i++) {
+        rotor_address address = {.len = sizeof address.storage};
+        if (i > 0)
+            text[used++] = ',';
+        if (getsockname(l->doors[i].socket.fd, &address.any, &address.len))
+            error = -errno;
+        else
+            error = rotor_address_format(&address, text + used, size - used);
+        used += error ? 0 : strlen(text + used);
+    }
+    if (error)
+        text[0] = '\0';
+    return error;
 }

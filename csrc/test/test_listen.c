@@ -9,77 +9,10 @@
 #include <unistd.h>
 
 #include "../stream/address.h"
-#include "../stream/listen.h"
+#include "greeter.h"
 #include "probe.h"
-#include "script.h"
 #include "sockets.h"
 #include "support.h"
-
-/* Greets, then echoes lines. One script serves all connections of a listener. */
-static script greeter(void)
-{
-    static script_line lines[2];
-    lines[0] = (script_line){.then = rotor_expect_delimiter("\n", 1, 100), .say = "hi\n"};
-    lines[1] = (script_line){.then = rotor_expect_delimiter("\n", 1, 100), .echo = true};
-    return (script){.protocol = script_protocol, .lines = lines, .nlines = 2};
-}
-
-/* Every connection is a first one. */
-static void from_the_top(script *sc, rotor_stream *s, rotor_scope *scope)
-{
-    sc->played = s->intent.kind == ROTOR_INTENT_SLEEP ? 0 : 1;
-}
-
-typedef struct fixture {
-    stage st;
-    script sc;
-    rotor_handle listener;
-    char where[128];
-    int closed;
-} fixture;
-
-static void on_closed(void *seed)
-{
-    script *sc = seed;
-    fixture *f = sc->context;
-    f->closed++;
-}
-
-static void prepare(fixture *f, size_t capacity)
-{
-    memset(f, 0, sizeof *f);
-    stage_open_loop(&f->st, capacity);
-    f->sc = greeter();
-    f->sc.act = from_the_top;
-    f->sc.context = f;
-}
-
-static int try_listen(fixture *f, const char *address, rotor_listen_options options)
-{
-    options.seed = &f->sc;
-    options.closed = on_closed;
-    return rotor_listen(f->st.loop, address, &f->sc.protocol, &options, &f->listener);
-}
-
-static void begin(fixture *f, const char *address, rotor_listen_options options, size_t capacity)
-{
-    prepare(f, capacity);
-    assert_int_equal(try_listen(f, address, options), 0);
-    assert_int_equal(rotor_listener_address(f->st.loop, f->listener, f->where, sizeof f->where), 0);
-}
-
-static void end(fixture *f)
-{
-    stage_close(&f->st);
-    assert_int_equal(f->closed, 1);
-    assert_int_equal(f->sc.drops, f->sc.creates);
-}
-
-static void assert_echoes(fixture *f, int fd)
-{
-    sockets_send(fd, "echo\n");
-    sockets_expect(f->st.loop, fd, "echo\n");
-}
 
 /* -- where ------------------------------------------------------------------------------------- */
 
@@ -88,9 +21,9 @@ static void tcp_is_served(void **state)
     static const char *const addresses[] = {
         "127.0.0.1:0", "0", ":0", "[::1]:0", "localhost:0", "two.test:0", "elsewhere.test:0"};
     for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) {
-        fixture f;
-        prepare(&f, 0);
-        int error = try_listen(&f, addresses[i], (rotor_listen_options){0});
+        greeter f;
+        greeter_prepare(&f, 0);
+        int error = greeter_listen(&f, addresses[i], (rotor_listen_options){0});
         if (strcmp(addresses[i], "[::1]:0") == 0 && error == UV_EADDRNOTAVAIL) {
             assert_int_equal(rotor_loop_free(f.st.loop), 0);
             continue; /* this machine has no IPv6 */
@@ -99,22 +32,20 @@ static void tcp_is_served(void **state)
         assert_int_equal(rotor_listener_address(f.st.loop, f.listener, f.where, sizeof f.where), 0);
         assert_non_null(strrchr(f.where, ':'));
         assert_string_not_equal(strrchr(f.where, ':'), ":0");
-        int fd = sockets_connect(f.where);
-        sockets_expect(f.st.loop, fd, "hi\n");
-        assert_echoes(&f, fd);
+        int fd = greeter_visit(&f, f.where);
+        greeter_assert_echoes(&f, fd);
         close(fd);
-        end(&f);
+        greeter_end(&f);
     }
 }
 
 static void ends_are_told_as_text(void **state)
 {
-    fixture f;
+    greeter f;
     char local[64], peer[64], own[64];
     rotor_address address = {.len = sizeof address.storage};
-    begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
-    int fd = sockets_connect(f.where);
-    sockets_expect(f.st.loop, fd, "hi\n");
+    greeter_begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
+    int fd = greeter_visit(&f, f.where);
     assert_int_equal(rotor_stream_local(f.sc.stream, local, sizeof local), 0);
     assert_string_equal(local, f.where);
     assert_int_equal(getsockname(fd, &address.any, &address.len), 0);
@@ -122,66 +53,53 @@ static void ends_are_told_as_text(void **state)
     assert_int_equal(rotor_stream_peer(f.sc.stream, peer, sizeof peer), 0);
     assert_string_equal(peer, own);
     close(fd);
-    end(&f);
+    greeter_end(&f);
 }
 
 static void unix_sockets_are_served(void **state)
 {
     char folder[] = "/tmp/rotor-test-XXXXXX", path[64], address[80];
     struct stat info;
-    fixture f;
+    greeter f;
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/socket", folder);
     snprintf(address, sizeof address, "unix:%s", path);
-    begin(&f, address, (rotor_listen_options){0}, 0);
+    greeter_begin(&f, address, (rotor_listen_options){0}, 0);
     assert_string_equal(f.where, address);
-    int fd = sockets_connect(address);
-    sockets_expect(f.st.loop, fd, "hi\n");
+    int fd = greeter_visit(&f, address);
     char peer[64];
     assert_int_equal(rotor_stream_peer(f.sc.stream, peer, sizeof peer), 0);
     assert_string_equal(peer, "unix:");
     assert_int_equal(rotor_stream_local(f.sc.stream, peer, sizeof peer), 0);
     assert_string_equal(peer, address);
 
-    fixture other; /* the file is not its own, so it stays */
-    prepare(&other, 0);
-    assert_int_equal(try_listen(&other, address, (rotor_listen_options){0}), UV_EADDRINUSE);
-    assert_int_equal(rotor_loop_free(other.st.loop), 0);
-    assert_int_equal(stat(path, &info), 0);
-
     assert_int_equal(rotor_end(f.st.loop, f.listener, 0), 0);
     stage_turn(&f.st);
     assert_int_equal(stat(path, &info), -1); /* it goes with the listener */
-    assert_echoes(&f, fd);
+    greeter_assert_echoes(&f, fd);
     close(fd);
-    end(&f);
+    greeter_end(&f);
     assert_int_equal(rmdir(folder), 0);
 }
 
 static void abstract_sockets_are_served(void **state)
 {
-    fixture f;
+    greeter f;
     char address[64];
     snprintf(address, sizeof address, "unix:@rotor-test-%ld", (long)getpid());
-    begin(&f, address, (rotor_listen_options){0}, 0);
+    greeter_begin(&f, address, (rotor_listen_options){0}, 0);
     assert_string_equal(f.where, address);
-    int fd = sockets_connect(address);
-    sockets_expect(f.st.loop, fd, "hi\n");
+    int fd = greeter_visit(&f, address);
     close(fd);
-    end(&f);
+    greeter_end(&f);
 }
 
 static void a_port_in_use_is_an_error(void **state)
 {
-    fixture f, g;
-    begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
-    prepare(&g, 0);
-    g.listener = f.listener;
-    assert_int_equal(try_listen(&g, f.where, (rotor_listen_options){0}), UV_EADDRINUSE);
-    assert_int_equal(g.listener.generation, 0);
-    assert_int_equal(rotor_loop_free(g.st.loop), 0);
-    assert_int_equal(g.closed, 0);
-    end(&f);
+    greeter f;
+    greeter_begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
+    assert_int_equal(greeter_fails(f.where, (rotor_listen_options){0}, UV_EADDRINUSE), 0);
+    greeter_end(&f);
 }
 
 static void bad_addresses_are_errors(void **state)
@@ -196,55 +114,72 @@ static void bad_addresses_are_errors(void **state)
                  {"192.0.2.1:0", UV_EADDRNOTAVAIL},
                  {"unix:/no/such/folder/socket", UV_ENOENT},
                  {"not..a.name:0", UV_EAI_NONAME}};
-    fixture f;
-    prepare(&f, 0);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        assert_int_equal(try_listen(&f, cases[i].address, (rotor_listen_options){0}),
-                         cases[i].error);
-    assert_int_equal(rotor_loop_count(f.st.loop), 0);
-    assert_int_equal(rotor_loop_free(f.st.loop), 0);
-    assert_int_equal(f.closed, 0);
+        assert_int_equal(greeter_fails(cases[i].address, (rotor_listen_options){0}, cases[i].error),
+                         0);
 }
 
 static void a_port_may_be_shared(void **state)
 {
-    fixture f, g;
+    greeter f, other;
     rotor_listen_options share = {.reuse_port = true};
-    begin(&f, "127.0.0.1:0", share, 0);
-    begin(&g, f.where, share, 0);
-    assert_string_equal(f.where, g.where);
+    greeter_begin(&f, "127.0.0.1:0", share, 0);
+    greeter_begin(&other, f.where, share, 0);
+    assert_string_equal(f.where, other.where);
     for (int i = 0; i < 20; i++) {
         int fd = sockets_connect(f.where);
-        TURN_UNTIL(f.st.loop, (sockets_turn(g.st.loop), f.sc.creates + g.sc.creates == i + 1));
+        TURN_UNTIL(f.st.loop,
+                   (sockets_turn(other.st.loop), f.sc.creates + other.sc.creates == i + 1));
         close(fd);
     }
-    end(&f);
-    end(&g);
+    greeter_end(&f);
+    greeter_end(&other);
 }
 
 /* -- options ----------------------------------------------------------------------------------- */
 
+static int option(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t len = sizeof value;
+    assert_int_equal(getsockopt(fd, level, name, &value, &len), 0);
+    return value;
+}
+
 static void small_packets_are_not_delayed_unless_asked(void **state)
 {
     for (int delay = 0; delay <= 1; delay++) {
-        fixture f;
-        int on = -1;
-        socklen_t len = sizeof on;
-        begin(&f, "127.0.0.1:0", (rotor_listen_options){.delay = delay}, 0);
-        int fd = sockets_connect(f.where);
-        sockets_expect(f.st.loop, fd, "hi\n");
-        assert_int_equal(getsockopt(f.sc.stream->io.fd, IPPROTO_TCP, TCP_NODELAY, &on, &len), 0);
-        assert_int_equal(on, !delay);
+        greeter f;
+        greeter_begin(&f, "127.0.0.1:0", (rotor_listen_options){.delay = delay}, 0);
+        int fd = greeter_visit(&f, f.where);
+        assert_int_equal(option(f.sc.stream->io.fd, IPPROTO_TCP, TCP_NODELAY), !delay);
         assert_true(fcntl(f.sc.stream->io.fd, F_GETFD) & FD_CLOEXEC);
         close(fd);
-        end(&f);
+        greeter_end(&f);
     }
+}
+
+static void silent_peers_are_asked_for_a_sign_of_life(void **state)
+{
+    for (uint32_t s = 0; s <= 32767; s += 32767) {
+        greeter f;
+        greeter_begin(&f, "127.0.0.1:0", (rotor_listen_options){.keepalive_s = s}, 0);
+        int fd = greeter_visit(&f, f.where);
+        assert_int_equal(option(f.sc.stream->io.fd, SOL_SOCKET, SO_KEEPALIVE), s > 0);
+        if (s > 0)
+            assert_int_equal(option(f.sc.stream->io.fd, IPPROTO_TCP, TCP_KEEPIDLE), (int)s);
+        close(fd);
+        greeter_end(&f);
+    }
+    rotor_listen_options too_long = {.keepalive_s = 32768};
+    assert_int_equal(greeter_fails("127.0.0.1:0", too_long, UV_EINVAL), -1);
+    assert_int_equal(greeter_fails("unix:@rotor-test-never", too_long, UV_EINVAL), -1);
 }
 
 static void all_options_have_defaults(void **state)
 {
-    fixture f;
-    prepare(&f, 0);
+    greeter f;
+    greeter_prepare(&f, 0);
     assert_int_equal(rotor_listen(f.st.loop, "0", &f.sc.protocol, NULL, NULL), 0);
     assert_int_equal(rotor_loop_count(f.st.loop), 1);
     assert_int_equal(rotor_loop_free(f.st.loop), 0);
@@ -254,11 +189,10 @@ static void all_options_have_defaults(void **state)
 
 static void connections_survive_their_listener(void **state)
 {
-    fixture f;
+    greeter f;
     char text[64] = "untouched";
-    begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
-    int fd = sockets_connect(f.where);
-    sockets_expect(f.st.loop, fd, "hi\n");
+    greeter_begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
+    int fd = greeter_visit(&f, f.where);
     rotor_handle stream = f.sc.stream->machine.self;
     assert_int_equal(rotor_listener_address(f.st.loop, stream, text, sizeof text), UV_EINVAL);
     assert_string_equal(text, "");
@@ -267,7 +201,7 @@ static void connections_survive_their_listener(void **state)
     assert_int_equal(f.closed, 1);
     assert_int_equal(rotor_listener_address(f.st.loop, f.listener, text, sizeof text),
                      ROTOR_ECLOSED);
-    assert_echoes(&f, fd);
+    greeter_assert_echoes(&f, fd);
     struct sockaddr_storage address;
     socklen_t len = sizeof address;
     assert_int_equal(getpeername(fd, (struct sockaddr *)&address, &len), 0);
@@ -277,32 +211,30 @@ static void connections_survive_their_listener(void **state)
     close(late);
     close(fd);
     TURN_UNTIL(f.st.loop, rotor_loop_count(f.st.loop) == 0);
-    end(&f);
+    greeter_end(&f);
 }
 
 /* Which a connection that was closed here would keep it from, for a while. */
 static void a_port_is_free_at_once(void **state)
 {
-    fixture f;
+    greeter f;
     char where[128];
-    begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
-    int fd = sockets_connect(f.where);
-    sockets_expect(f.st.loop, fd, "hi\n");
-    end(&f);
+    greeter_begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
+    int fd = greeter_visit(&f, f.where);
+    greeter_end(&f);
     assert_int_equal(recv(fd, where, 1, 0), 0);
     close(fd);
     strcpy(where, f.where);
-    begin(&f, where, (rotor_listen_options){0}, 0);
-    fd = sockets_connect(where);
-    sockets_expect(f.st.loop, fd, "hi\n");
+    greeter_begin(&f, where, (rotor_listen_options){0}, 0);
+    fd = greeter_visit(&f, where);
     close(fd);
-    end(&f);
+    greeter_end(&f);
 }
 
 static rotor_response listen_now(probe *p, rotor_scope *scope)
 {
-    fixture *f = p->plan->context;
-    assert_int_equal(try_listen(f, "127.0.0.1:0", (rotor_listen_options){0}), 0);
+    greeter *f = p->plan->context;
+    assert_int_equal(greeter_listen(f, "127.0.0.1:0", (rotor_listen_options){0}), 0);
     assert_int_equal(rotor_listener_address(scope->loop, f->listener, f->where, sizeof f->where),
                      0);
     return rotor_done();
@@ -310,30 +242,29 @@ static rotor_response listen_now(probe *p, rotor_scope *scope)
 
 static void a_transition_may_listen(void **state)
 {
-    fixture f;
+    greeter f;
     probe_plan plan = {.name = "p", .context = &f, .on = {[WAKEUP] = listen_now}};
-    prepare(&f, 0);
+    greeter_prepare(&f, 0);
     probe_reset();
     assert_int_equal(rotor_add(f.st.loop, &probe_type, &plan, NULL), 0);
     assert_int_equal(rotor_wake(f.st.loop, plan.self), 0);
     stage_turn(&f.st);
-    int fd = sockets_connect(f.where);
-    sockets_expect(f.st.loop, fd, "hi\n");
+    int fd = greeter_visit(&f, f.where);
     close(fd);
-    end(&f);
+    greeter_end(&f);
 }
 
 static void a_loop_without_room_cannot_listen(void **state)
 {
-    fixture f;
+    greeter f;
     probe_plan plan = {.name = "p"};
     char folder[] = "/tmp/rotor-test-XXXXXX", address[80];
     assert_non_null(mkdtemp(folder));
     snprintf(address, sizeof address, "unix:%s/socket", folder);
-    prepare(&f, 1);
+    greeter_prepare(&f, 1);
     probe_reset();
     assert_int_equal(rotor_add(f.st.loop, &probe_type, &plan, NULL), 0);
-    assert_int_equal(try_listen(&f, address, (rotor_listen_options){0}), ROTOR_ECAPACITY);
+    assert_int_equal(greeter_listen(&f, address, (rotor_listen_options){0}), ROTOR_ECAPACITY);
     assert_int_equal(rotor_loop_free(f.st.loop), 0);
     assert_int_equal(f.closed, 0);
     assert_int_equal(rmdir(folder), 0); /* so the socket is gone */
@@ -352,8 +283,8 @@ static void fail_every_other(script *sc, rotor_stream *s, rotor_scope *scope)
 
 static void a_create_that_fails_ends_one_connection(void **state)
 {
-    fixture f;
-    begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
+    greeter f;
+    greeter_begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
     f.sc.act = fail_every_other;
     int fds[6];
     for (int i = 0; i < 6; i++)
@@ -367,20 +298,19 @@ static void a_create_that_fails_ends_one_connection(void **state)
     assert_int_equal(rotor_loop_count(f.st.loop), 1);
     assert_int_equal(f.st.errors, 3);
     assert_int_equal(f.st.error, UV_EPERM);
-    end(&f);
+    greeter_end(&f);
 }
 
 static void a_connection_that_is_gone_already_does_no_harm(void **state)
 {
-    fixture f;
-    begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
+    greeter f;
+    greeter_begin(&f, "127.0.0.1:0", (rotor_listen_options){0}, 0);
     for (int i = 0; i < 5; i++)
         sockets_reset(sockets_connect(f.where));
-    int fd = sockets_connect(f.where);
-    sockets_expect(f.st.loop, fd, "hi\n");
-    assert_echoes(&f, fd);
+    int fd = greeter_visit(&f, f.where);
+    greeter_assert_echoes(&f, fd);
     close(fd);
-    end(&f);
+    greeter_end(&f);
 }
 
 int main(void)
@@ -394,6 +324,7 @@ int main(void)
         TEST(bad_addresses_are_errors),
         TEST(a_port_may_be_shared),
         TEST(small_packets_are_not_delayed_unless_asked),
+        TEST(silent_peers_are_asked_for_a_sign_of_life),
         TEST(all_options_have_defaults),
         TEST(connections_survive_their_listener),
         TEST(a_port_is_free_at_once),

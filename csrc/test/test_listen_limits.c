@@ -1,12 +1,11 @@
 /* Listening when there is no room for who comes: he waits, is not lost, and nothing spins meanwhile. */
 #include "test.h"
 
-#include <poll.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "../core/private.h"
-#include "../stream/listen.h"
+#include "greeter.h"
 #include "script.h"
 #include "sockets.h"
 #include "support.h"
@@ -63,15 +62,6 @@ static void end(fixture *f)
     assert_int_equal(f->sc.drops, f->sc.creates);
 }
 
-/* Nothing happens, although somebody waits: no descriptor wakes the loop, and nothing is queued. */
-static void assert_quiet(fixture *f)
-{
-    struct pollfd backend = {.fd = uv_backend_fd(f->st.loop->uv), .events = POLLIN};
-    stage_turn(&f->st);
-    assert_int_equal(poll(&backend, 1, 0), 0);
-    assert_false(uv_is_active((uv_handle_t *)&f->st.loop->idle));
-}
-
 /* -- capacity ---------------------------------------------------------------------------------- */
 
 /* `places` clients are served at a time. */
@@ -82,7 +72,7 @@ static void serve_in_turn(fixture *f, int places, int n)
         int most = served + places < n ? served + places : n;
         TURN_UNTIL(f->st.loop, f->sc.creates == most);
         if (most < n)
-            assert_quiet(f);
+            greeter_assert_quiet(&f->st);
         assert_int_equal(f->sc.creates, most);
         sockets_expect(f->st.loop, f->clients[served], "hi\n");
         leave(f, served);
@@ -122,7 +112,7 @@ static void any_order_of_leaving(void **state)
     come(&f, 6);
     TURN_UNTIL(f.st.loop, f.sc.creates == 3);
     leave(&f, 4); /* who still waits */
-    assert_quiet(&f);
+    greeter_assert_quiet(&f.st);
     leave(&f, 1);
     TURN_UNTIL(f.st.loop, f.sc.creates == 4);
     sockets_expect(f.st.loop, f.clients[3], "hi\n");
@@ -132,13 +122,13 @@ static void any_order_of_leaving(void **state)
     end(&f);
 }
 
-static void the_listener_may_end_with_one_in_hand(void **state)
+static void the_listener_may_end_while_others_wait(void **state)
 {
     fixture f;
     begin(&f, (rotor_listen_options){0}, 2);
     come(&f, 3);
     TURN_UNTIL(f.st.loop, f.sc.creates == 1);
-    assert_quiet(&f);
+    greeter_assert_quiet(&f.st);
     assert_int_equal(rotor_end(f.st.loop, f.listener, 0), 0);
     stage_turn(&f.st);
     for (int i = 1; i < 3; i++) { /* these hear of it */
@@ -162,6 +152,41 @@ static void many_at_once_are_served(void **state)
         sockets_expect(f.st.loop, f.clients[i], "hi\n");
     assert_int_equal(f.sc.creates, MOST);
     end(&f);
+}
+
+/* Two addresses with three who wait at each: one is served at a time. */
+static void serve_both_in_turn(greeter *g)
+{
+    int clients[2][3], served[2] = {0, 0}, last = -1;
+    char where[2][64], local[64];
+    for (int i = 0; i < 2; i++) {
+        snprintf(where[i], sizeof where[i], "%s", greeter_where(g, i));
+        for (int j = 0; j < 3; j++)
+            clients[i][j] = sockets_connect(where[i]);
+    }
+    for (int n = 1; n <= 6; n++) {
+        TURN_UNTIL(g->st.loop, g->sc.creates == n);
+        greeter_assert_quiet(&g->st);
+        assert_int_equal(g->sc.creates, n);
+        assert_int_equal(rotor_stream_local(g->sc.stream, local, sizeof local), 0);
+        int now = strcmp(local, where[1]) == 0;
+        assert_int_not_equal(now, last);
+        last = now;
+        int fd = clients[now][served[now]++];
+        sockets_expect(g->st.loop, fd, "hi\n");
+        assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    }
+    TURN_UNTIL(g->st.loop, g->sc.drops == 6);
+    for (int i = 0; i < 6; i++)
+        close(clients[i % 2][i / 2]);
+}
+
+static void addresses_have_a_place_in_turn(void **state)
+{
+    greeter g;
+    greeter_begin(&g, "0,0", (rotor_listen_options){0}, 2);
+    serve_both_in_turn(&g);
+    greeter_end(&g);
 }
 
 /* -- descriptors ------------------------------------------------------------------------------- */
@@ -203,17 +228,17 @@ static void who_finds_no_descriptor_waits_for_one(void **state)
     come(&f, 8);
     limit_descriptors(3);
     TURN_UNTIL(f.st.loop, f.sc.creates == 3);
-    assert_quiet(&f);
+    greeter_assert_quiet(&f.st);
     test_monotonic_ms += 99;
-    assert_quiet(&f);
+    greeter_assert_quiet(&f.st);
     for (int i = 0; i < 10; i++) { /* it tries again, in vain, now and then */
         test_monotonic_ms += 100;
-        assert_quiet(&f);
+        greeter_assert_quiet(&f.st);
     }
     assert_int_equal(f.sc.creates, 3);
     unlimit_descriptors();
     test_monotonic_ms += 99;
-    assert_quiet(&f);
+    greeter_assert_quiet(&f.st);
     assert_int_equal(f.sc.creates, 3);
     test_monotonic_ms += 1;
     for (int i = 0; i < 8; i++)
@@ -239,6 +264,43 @@ static void a_connection_that_ends_gives_its_descriptor_on(void **state)
     end(&f);
 }
 
+static void addresses_have_a_descriptor_in_turn(void **state)
+{
+    greeter g;
+    greeter_begin(&g, "0,0", (rotor_listen_options){0}, 0);
+    limit_descriptors(7); /* the clients take six */
+    serve_both_in_turn(&g);
+    unlimit_descriptors();
+    greeter_end(&g);
+}
+
+static void the_listener_may_end_when_there_is_no_descriptor(void **state)
+{
+    greeter g;
+    int fds[4];
+    greeter_begin(&g, "0,0", (rotor_listen_options){0}, 0);
+    for (int i = 0; i < 4; i++)
+        fds[i] = sockets_connect(greeter_where(&g, i % 2));
+    limit_descriptors(1);
+    TURN_UNTIL(g.st.loop, g.sc.creates == 1);
+    greeter_assert_quiet(&g.st);
+    char local[64];
+    assert_int_equal(rotor_stream_local(g.sc.stream, local, sizeof local), 0);
+    int served = strcmp(local, greeter_where(&g, 1)) == 0;
+    assert_int_equal(rotor_end(g.st.loop, g.listener, 0), 0);
+    stage_turn(&g.st);
+    unlimit_descriptors();
+    assert_int_equal(rotor_loop_count(g.st.loop), 1);
+    sockets_expect(g.st.loop, fds[served], "hi\n"); /* goes on */
+    greeter_assert_echoes(&g, fds[served]);
+    for (int i = 0; i < 4; i++) {
+        if (i != served) /* these hear of it */
+            (void)sockets_end(g.st.loop, fds[i], NULL);
+        close(fds[i]);
+    }
+    greeter_end(&g);
+}
+
 static void the_usual_limit_leaves_some_to_others(void **state)
 {
     fixture f;
@@ -248,10 +310,13 @@ static void the_usual_limit_leaves_some_to_others(void **state)
     come(&f, 60);
     stage_turn(&f.st);
     TURN_UNTIL(f.st.loop, f.sc.creates > 10);
-    assert_quiet(&f);
+    greeter_assert_quiet(&f.st);
     assert_in_range(rotor_loop_count(f.st.loop), 10, 50);
     end(&f);
 }
+
+#define LIMITED_TEST(function)                                                                     \
+    cmocka_unit_test_setup_teardown(function, test_begin, unlimit_at_the_end)
 
 int main(void)
 {
@@ -260,14 +325,14 @@ int main(void)
         TEST(room_for_two_with_three_waiting),
         TEST(as_many_as_are_allowed),
         TEST(any_order_of_leaving),
-        TEST(the_listener_may_end_with_one_in_hand),
+        TEST(the_listener_may_end_while_others_wait),
         TEST(many_at_once_are_served),
-        cmocka_unit_test_setup_teardown(who_finds_no_descriptor_waits_for_one, test_begin,
-                                        unlimit_at_the_end),
-        cmocka_unit_test_setup_teardown(a_connection_that_ends_gives_its_descriptor_on, test_begin,
-                                        unlimit_at_the_end),
-        cmocka_unit_test_setup_teardown(the_usual_limit_leaves_some_to_others, test_begin,
-                                        unlimit_at_the_end),
+        TEST(addresses_have_a_place_in_turn),
+        LIMITED_TEST(who_finds_no_descriptor_waits_for_one),
+        LIMITED_TEST(a_connection_that_ends_gives_its_descriptor_on),
+        LIMITED_TEST(addresses_have_a_descriptor_in_turn),
+        LIMITED_TEST(the_listener_may_end_when_there_is_no_descriptor),
+        LIMITED_TEST(the_usual_limit_leaves_some_to_others),
     };
     return cmocka_run_group_tests_name("listen_limits", tests, NULL, NULL);
 }
