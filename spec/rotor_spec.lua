@@ -264,9 +264,11 @@ describe("misuse throws at the caller's line", function()
       ["listen('0', {})"] = "bad argument #2 to 'listen' (rotor.protocol expected, got table)",
       ["listen('0', P, 1)"] = "bad argument #3 to 'listen' (table expected, got number)",
       ["listen('0', P, { nodelay = true })"] =
-        "unknown option 'nodelay'; known are: backlog, reuse_port, delay, connections, seed",
+        "unknown option 'nodelay'; known are: backlog, reuse_port, ipv6_only, delay, keepalive, "
+        .. "connections, seed",
       ["listen('0', P, { 'delay' })"] =
-        "unknown option '1'; known are: backlog, reuse_port, delay, connections, seed",
+        "unknown option '1'; known are: backlog, reuse_port, ipv6_only, delay, keepalive, "
+        .. "connections, seed",
       ["listen('0', P, { backlog = 0 })"] = backlog .. "0",
       ["listen('0', P, { backlog = 1.5 })"] = backlog .. "1.5",
       ["listen('0', P, { backlog = '10' })"] = backlog .. "10",
@@ -304,7 +306,7 @@ describe("misuse throws at the caller's line", function()
       ["serve('0', fn, { max_bdy = 1 })"] =
         "unknown option 'max_bdy'; known are: max_request_line, max_head, max_fields, max_body, "
         .. "head_timeout, body_timeout, body_rate, handler_timeout, idle_timeout, "
-        .. "stall_timeout, backlog, reuse_port, delay, connections",
+        .. "stall_timeout, backlog, reuse_port, ipv6_only, delay, keepalive, connections",
       ["serve('0', fn, { max_body = 0 })"] =
         "option 'max_body': an integer from 1 to 1073741824 expected, got 0",
       ["serve('0', fn, { idle_timeout = false })"] = "option 'idle_timeout': "

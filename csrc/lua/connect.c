@@ -53,7 +53,9 @@ void rotor__lua_listen_options(lua_State *L, int index, rotor_listen_options *op
 {
     options->backlog = (int)rotor__lua_option(L, index, "backlog", 1, INT_MAX);
     options->reuse_port = rotor__lua_option_bool(L, index, "reuse_port");
+    options->ipv6_only = rotor__lua_option_bool(L, index, "ipv6_only");
     options->delay = rotor__lua_option_bool(L, index, "delay");
+    options->keepalive_s = (uint32_t)rotor__lua_option(L, index, "keepalive", 1, 32767);
     options->connections = (uint32_t)rotor__lua_option(L, index, "connections", 1, UINT32_MAX - 1);
 }
 
@@ -70,15 +72,25 @@ int rotor__lua_opened(lua_State *L, rotor__lua_loop *ll, const char *address, in
     return 1;
 }
 
+int rotor__lua_listening(lua_State *L, rotor__lua_loop *ll, const char *address, const char *failed,
+                         int error, rotor_handle handle)
+{
+    size_t len = failed ? strcspn(failed, ",") : 0;
+    if (len > 0) /* or the list itself tells more */
+        address = lua_pushlstring(L, failed, len);
+    return rotor__lua_opened(L, ll, address, error, handle);
+}
+
 /* [-0, +1 or 3, e] listen(address, protocol[, options]) */
 int rotor__lua_listen(lua_State *L)
 {
-    static const char *const known[] = {"backlog",     "reuse_port", "delay",
-                                        "connections", "seed",       NULL};
+    static const char *const known[] = {"backlog",   "reuse_port",  "ipv6_only", "delay",
+                                        "keepalive", "connections", "seed",      NULL};
     int a = rotor__lua_args(L);
     const char *address = luaL_checkstring(L, a);
     rotor__lua_class *class = rotor__lua_check(L, a + 1, &rotor__kind_protocol);
-    rotor_listen_options options = {.closed = rotor__lua_free_seed};
+    const char *failed;
+    rotor_listen_options options = {.closed = rotor__lua_free_seed, .failed = &failed};
     rotor_handle handle;
     rotor__lua_check_options(L, a + 2, known);
     rotor__lua_listen_options(L, a + 2, &options);
@@ -88,7 +100,7 @@ int rotor__lua_listen(lua_State *L)
     int error = rotor_listen(ll->loop, address, &class->protocol, &options, &handle);
     if (error)
         rotor__lua_free_seed(options.seed);
-    return rotor__lua_opened(L, ll, address, error, handle);
+    return rotor__lua_listening(L, ll, address, failed, error, handle);
 }
 
 /* [-0, +1 or 3, e] connect(address, protocol[, options]) */

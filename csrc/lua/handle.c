@@ -1,4 +1,6 @@
 /* Handles in Lua: names of machines, good for ever. */
+#include <string.h>
+
 #include "lua_private.h"
 
 const rotor__kind rotor__kind_handle = {"rotor.handle"};
@@ -88,15 +90,21 @@ static int handle_address(lua_State *L)
 {
     handle_object *object = rotor__lua_check(L, 1, &rotor__kind_handle);
     rotor_machine *m = find(object);
-    char text[sizeof(struct sockaddr_un) + 8] = "";
-    int error = ROTOR_ECLOSED;
-    if (m && m->type == &rotor_stream_type)
-        error = rotor_stream_local((rotor_stream *)m, text, sizeof text);
-    else if (m)
-        error = rotor_listener_address(object->ll->loop, object->handle, text, sizeof text);
-    if (error)
-        return rotor__lua_fail(L, error);
-    lua_pushstring(L, text);
+    size_t size = ROTOR_ADDRESS_SIZE, len;
+    do { /* a listener's may be a list of any length */
+        luaL_Buffer b;
+        char *text = luaL_buffinitsize(L, &b, size);
+        int error = ROTOR_ECLOSED;
+        if (m && m->type == &rotor_stream_type)
+            error = rotor_stream_local((rotor_stream *)m, text, size);
+        else if (m)
+            error = rotor_listener_address(object->ll->loop, object->handle, text, size);
+        if (error)
+            return rotor__lua_fail(L, error);
+        len = strlen(text);
+        luaL_pushresultsize(&b, len);
+        size *= 2;
+    } while (len + 1 == size / 2);
     return 1;
 }
 

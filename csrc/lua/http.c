@@ -282,13 +282,15 @@ int rotor__lua_serve(lua_State *L)
     static const char *const known[] = {
         "max_request_line", "max_head",   "max_fields",      "max_body",     "head_timeout",
         "body_timeout",     "body_rate",  "handler_timeout", "idle_timeout", "stall_timeout",
-        "backlog",          "reuse_port", "delay",           "connections",  NULL};
+        "backlog",          "reuse_port", "ipv6_only",       "delay",        "keepalive",
+        "connections",      NULL};
     int a = rotor__lua_args(L);
     int o = a + 2;
     const char *address = luaL_checkstring(L, a);
     luaL_checktype(L, a + 1, LUA_TFUNCTION);
     rotor__lua_check_options(L, o, known);
-    rotor_http_config config = {.closed = on_closed};
+    const char *failed = NULL;
+    rotor_http_config config = {.closed = on_closed, .listen.failed = &failed};
     config.limits.request_line = (uint32_t)rotor__lua_option(L, o, "max_request_line", 16, 1 << 24);
     config.limits.head = (uint32_t)rotor__lua_option(L, o, "max_head", 16, 1 << 24);
     config.limits.fields = (uint32_t)rotor__lua_option(L, o, "max_fields", 1, 1 << 16);
@@ -317,7 +319,7 @@ int rotor__lua_serve(lua_State *L)
     int error = rotor_http_serve(ll->loop, address, &handler, &config, &handle);
     if (error)
         on_closed(server);
-    return rotor__lua_opened(L, ll, address, error, handle);
+    return rotor__lua_listening(L, ll, address, failed, error, handle);
 }
 
 static const luaL_Reg request_meta[] = {{"__index", request_index}, {NULL, NULL}};

@@ -242,6 +242,10 @@ void rotor__lua_listen_options(lua_State *L, int index, rotor_listen_options *op
 int rotor__lua_opened(lua_State *L, rotor__lua_loop *ll, const char *address, int error,
                       rotor_handle handle);
 
+/* [-0, +1 or 3, m] The same for a listener; `failed` as rotor_listen_options.failed was set. */
+int rotor__lua_listening(lua_State *L, rotor__lua_loop *ll, const char *address, const char *failed,
+                         int error, rotor_handle handle);
+
 /* -- futures (future.c) ------------------------------------------------------------------------ */
 
 /* The loop is closed: its futures' functions will not be called any more. */

@@ -161,13 +161,18 @@ function Loop:add(type, seed) end
 ---@class rotor.ListenOptions
 ---@field backlog? integer connections that the kernel keeps waiting; 1,024
 ---@field reuse_port? boolean let several listeners share the port
+---@field ipv6_only? boolean "[::]:80" is not for IPv4, too
 ---@field delay? boolean leave Nagle's algorithm on
+---@field keepalive? integer seconds of silence until the peer is asked for a sign of life; never
 ---@field connections? integer stop accepting when the loop has so many machines
 ---@field seed? any for the create of each stream
 
 --- Accept connections, each of which runs `protocol`. An address is "127.0.0.1:80", "[::1]:80",
 --- "name:80", "80" (on the loopback), "unix:/path" or "unix:@abstract"; port 0 takes a free one,
---- which handle:address() tells. handle:close() stops accepting, and the connections go on.
+--- which handle:address() tells. A socket that listens already is "fd:3"; those passed by systemd
+--- or the like (LISTEN_FDS) are "inherited", or "inherited:NAME". Of several, separated by commas,
+--- all are listened on or none, and the message names the one that failed; no path may have a
+--- comma. handle:close() stops accepting on all of them, and the connections go on.
 ---@param address string|integer
 ---@param protocol rotor.Protocol
 ---@param options? rotor.ListenOptions
@@ -608,7 +613,9 @@ function http.serve(address, handler, options) end
 ---@field stall_timeout? number seconds for a client that takes no output; 30
 ---@field backlog? integer see rotor.ListenOptions, as for the next
 ---@field reuse_port? boolean
+---@field ipv6_only? boolean
 ---@field delay? boolean
+---@field keepalive? integer
 ---@field connections? integer
 
 --- A request, whole, with its body. It is over when it has been answered and the handler has
