@@ -699,8 +699,8 @@ describe("a stream", function()
   end)
 
   describe("whose transition returns no intent", function()
-    local wanted = "; it returns what stream:expect_bytes, expect_delimiter, expect_flush, and_flush, "
-      .. "sleep, same, done, linger, abort or error does"
+    local wanted = "; it returns what stream:expect_bytes, expect_delimiter, expect_flush, "
+      .. "and_flush, sleep, same, done, linger, abort or error does"
 
     it("is told what it could return", function()
       for got, transition in pairs {
