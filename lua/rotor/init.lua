@@ -131,11 +131,15 @@ end
 -- Make a protocol, and then its states, each after its parent.
 local function make_protocol(name, transitions, options)
   local states, made = transitions.states, {}
-  if states == nil then return core.protocol(name, transitions, options) end
-  local names, wrong = sorted_names(states)
-  wrong = wrong or mistake_in_states(states, names)
-  if wrong then error(wrong, 0) end
-  local protocol = core.protocol(name, transitions, options, table.concat(names, ", "))
+  local names, wrong = {}, nil
+  if states ~= nil then
+    names, wrong = sorted_names(states)
+    wrong = wrong or mistake_in_states(states, names)
+    if wrong then error(wrong, 0) end
+  end
+  local listing = names[1] and table.concat(names, ", ")
+  local ok, protocol = pcall(core.protocol, name, transitions, options, listing)
+  if not ok then error(protocol, 0) end -- without this file's name and line
   local function make(state)
     if made[state] then return end
     made[state] = true
