@@ -131,9 +131,10 @@ end
 -- Make a protocol, and then its states, each after its parent.
 local function make_protocol(name, transitions, options)
   local states, made = transitions.states, {}
-  local names, wrong = {}, nil
+  local names = {}
   if states ~= nil then
-    names, wrong = sorted_names(states)
+    local sorted, wrong = sorted_names(states)
+    names = sorted or names
     wrong = wrong or mistake_in_states(states, names)
     if wrong then error(wrong, 0) end
   end
