@@ -205,6 +205,41 @@ describe("a machine", function()
       assert.same({ nil, "ETIMEDOUT: deadline passed", "ETIMEDOUT", n = 3 }, heard)
     end)
 
+    it("takes its children with it if it hears of them", function()
+      for _, owner in ipairs { true, false } do
+        local dropped = {}
+        local Sleeper = rotor.machine "Sleeper" {
+          create = function(self, scope, name)
+            self.name = name
+            return scope:ok()
+          end,
+          drop = function(self) dropped[#dropped + 1] = self.name end,
+        }
+        local parent = assert(loop:add(rotor.machine "Parent" {
+          create = function(self, scope)
+            self.n = 1
+            return scope:spawn(Sleeper, "child 1")
+          end,
+          spawned = function(self, scope)
+            self.n = self.n + 1
+            return self.n <= 3 and scope:spawn(Sleeper, "child " .. self.n) or scope:ok()
+          end,
+          child_done = owner and function() error "nobody has ended by itself" end or nil,
+          drop = function() dropped[#dropped + 1] = "parent" end,
+        }))
+        loop:turn()
+        parent:close()
+        loop:turn()
+        if owner then
+          assert.same({ "child 3", "child 2", "child 1", "parent" }, dropped)
+          assert.equal(0, loop:count())
+        else
+          assert.same({ "parent" }, dropped)
+          assert.equal(3, loop:count())
+        end
+      end
+    end)
+
     it("may spawn from any transition, again and again", function()
       local n = 0
       local Short = rotor.machine "Short" {

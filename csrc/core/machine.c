@@ -138,11 +138,12 @@ void rotor__machine_io_closed(rotor_machine *m)
     rotor__loop_handle_closed(loop);
 }
 
-/* A slot became free: whoever was refused one may try again. */
-static void wake_waiting(rotor_loop *loop)
+/* `slot` became free: whoever was refused one may try again, from there on, so that not always the same
+** is first. */
+static void wake_waiting(rotor_loop *loop, uint32_t slot)
 {
     for (uint32_t i = 0; loop->waiting && i < loop->nslots; i++) {
-        rotor_machine *m = loop->slots[i].machine;
+        rotor_machine *m = loop->slots[(slot + i) % loop->nslots].machine;
         if (m && m->flags & ROTOR__WAITS) {
             m->flags &= ~(uint32_t)ROTOR__WAITS;
             loop->waiting--;
@@ -166,7 +167,7 @@ static void leave_slot(rotor_machine *m)
     if (--loop->count == 0)
         uv_unref((uv_handle_t *)&loop->async);
     if (loop->waiting)
-        wake_waiting(loop);
+        wake_waiting(loop, m->self.slot);
 }
 
 static void report(rotor_machine *m)

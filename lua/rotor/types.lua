@@ -282,7 +282,8 @@ function Notifier:wakeup() end
 ---@field timeout? fun(self: table, scope: rotor.Scope): rotor.Verdict
 --- Somebody woke the machine; absent: keep waiting.
 ---@field wakeup? fun(self: table, scope: rotor.Scope): rotor.Verdict
---- A child has ended with a value, or with nil and an error; absent: keep waiting.
+--- A child has ended with a value, or with nil and an error. A machine that has this transition owns
+--- the machines it spawned: they end before it, whatever ends it. Absent: children go their own way.
 ---@field child_done? fun(self: table, scope: rotor.Scope, child: rotor.Handle, value: any, error: any, name: string?): rotor.Verdict
 --- The machine has ended, in whatever way; called exactly once.
 ---@field drop? fun(self: table)
