@@ -6,21 +6,38 @@
 
 typedef struct rotor_connect_options {
     void *seed; /* for the protocol's create; must stay valid until then */
-    void (*release)(
-        void *seed);     /* NULL, or called once when the seed is not needed any more: create
-                                    has returned, or will not be called (not when rotor_connect()
-                                    itself fails) */
+    /* NULL, or called once when the seed is not needed any more: create has returned, or will not be
+    ** called (not when rotor_connect() itself fails). */
+    void (*release)(void *seed);
     uint32_t timeout_ms; /* for the look-up and all attempts together; 0: 10,000 */
     bool delay;          /* leave Nagle's algorithm on (TCP_NODELAY is set otherwise) */
+    /* Have the system ask a silent TCP peer after so many seconds whether it is still there
+    ** (SO_KEEPALIVE, TCP_KEEPIDLE); at most 32,767, 0: never. */
+    uint32_t keepalive_s;
 } rotor_connect_options;
 
-/* Connect to `address` (see address.h) and run `protocol` on the connection: its `create` is called when
-** it is made, or its `fatal` when it cannot be, with ROTOR_ETIMEDOUT, an error of connect() or one of
-** getaddrinfo() (UV_EAI_…). Several addresses of one name are tried in turn. `options` NULL: all
-** defaults. `stream` (may be NULL) gets the handle. Never blocks. 0; ROTOR_EADDRESS; ROTOR_ECAPACITY;
-** UV_ENOMEM; UV_EINVAL when the protocol has no create or a size below a stream's. May be called from a
-** transition. */
+/* Connect to `address` (see address.h) and run `protocol` on the connection: its `create` is called
+** when it is made, or its `fatal` when it cannot be, with ROTOR_ETIMEDOUT, an error of connect() or
+** one of getaddrinfo() (UV_EAI_…). `options` NULL: all defaults. `stream` (may be NULL) gets the
+** handle. Never blocks. 0; ROTOR_EADDRESS; ROTOR_ECAPACITY; UV_ENOMEM; UV_EINVAL when the protocol
+** has no create or a size below a stream's, or an option is out of bounds. May be called from a
+** transition.
+**
+** The addresses of a name are tried by RFC 8305 ("Happy Eyeballs"): in getaddrinfo()'s order, but
+** IPv6 and IPv4 in turn (section 4); the next one 250 ms after the last attempt has begun (section 5),
+** or as soon as one has failed, while earlier ones go on. The first to connect counts, and the others
+** are closed at once. When all have failed, the error is the first one's; but one that this process
+** is to blame for (ENOMEM, EMFILE and the like) comes before it, and that there is no way to an
+** address from here (ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, EAFNOSUPPORT) comes last. */
 int rotor_connect(rotor_loop *loop, const char *address, const rotor_protocol *protocol,
                   const rotor_connect_options *options, rotor_handle *stream);
+
+/* private: make a seed of rotor_stream_type that connects, for a machine to spawn from. That machine is
+** woken when the connection is made, and its `wakeup` runs after the protocol's create. As long as
+** no stream was made, which any `spawn_error` says, the seed has to be freed. 0; ROTOR_EADDRESS;
+** UV_ENOMEM; UV_EINVAL for the options. */
+int rotor__connect_seed(rotor_loop *loop, const char *address, const rotor_protocol *protocol,
+                        const rotor_connect_options *options, rotor_stream_seed *seed);
+void rotor__connect_seed_free(const rotor_stream_seed *seed);
 
 #endif

@@ -73,8 +73,10 @@ int sockets_listen(const char *text, int backlog, char where[128])
     rotor_address address;
     rotor_host host;
     assert_int_equal(rotor_address_parse(text, &address, &host), 0);
-    int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int on = 1, fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     assert_true(fd >= 0);
+    /* A port that is asked for may have been left by connections that linger. */
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
     assert_int_equal(bind(fd, &address.any, address.len), 0);
     assert_int_equal(listen(fd, backlog), 0);
     address.len = sizeof address.storage;

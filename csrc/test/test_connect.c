@@ -2,9 +2,12 @@
 #include "test.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../core/private.h"
@@ -158,24 +161,59 @@ static void unix_sockets_are_reached(void **state)
     close(listener);
 }
 
+static int socket_option(const fixture *f, int level, int name)
+{
+    int value = -1;
+    socklen_t len = sizeof value;
+    assert_int_equal(getsockopt(f->sc.stream->io.fd, level, name, &value, &len), 0);
+    return value;
+}
+
 static void small_packets_are_not_delayed_unless_asked(void **state)
 {
     char where[128];
     int listener = sockets_listen("127.0.0.1:0", 10, where);
     for (int delay = 0; delay <= 1; delay++) {
         fixture f;
-        int on = -1;
-        socklen_t len = sizeof on;
         begin(&f);
         assert_int_equal(try_connect(&f, where, (rotor_connect_options){.delay = delay}), 0);
         int fd = sockets_accept(f.st.loop, listener);
         sockets_expect(f.st.loop, fd, "hello");
-        assert_int_equal(getsockopt(f.sc.stream->io.fd, IPPROTO_TCP, TCP_NODELAY, &on, &len), 0);
-        assert_int_equal(on, !delay);
+        assert_int_equal(socket_option(&f, IPPROTO_TCP, TCP_NODELAY), !delay);
         close(fd);
         end(&f);
     }
     close(listener);
+}
+
+static void a_silent_peer_is_asked_if_wanted(void **state)
+{
+    char where[128], path[80];
+    snprintf(path, sizeof path, "unix:@rotor-test-%ld", (long)getpid());
+    int listeners[] = {sockets_listen("127.0.0.1:0", 10, where), sockets_listen(path, 10, NULL)};
+    for (int is_unix = 0; is_unix <= 1; is_unix++) {
+        for (uint32_t seconds = 0; seconds <= 32767; seconds += 32767) {
+            fixture f;
+            begin(&f);
+            rotor_connect_options options = {.keepalive_s = seconds};
+            assert_int_equal(try_connect(&f, is_unix ? path : where, options), 0);
+            int fd = sockets_accept(f.st.loop, listeners[is_unix]);
+            sockets_expect(f.st.loop, fd, "hello");
+            bool wanted = seconds > 0 && !is_unix;
+            assert_int_equal(socket_option(&f, SOL_SOCKET, SO_KEEPALIVE), wanted);
+            if (wanted)
+                assert_int_equal(socket_option(&f, IPPROTO_TCP, TCP_KEEPIDLE), 32767);
+            close(fd);
+            end(&f);
+        }
+        close(listeners[is_unix]);
+    }
+    fixture f;
+    begin(&f);
+    assert_int_equal(try_connect(&f, where, (rotor_connect_options){.keepalive_s = 32768}),
+                     UV_EINVAL);
+    assert_int_equal(rotor_loop_count(f.st.loop), 0);
+    end(&f);
 }
 
 /* -- failures ---------------------------------------------------------------------------------- */
@@ -229,6 +267,40 @@ static void no_unix_socket_is_fatal(void **state)
     assert_fails(address, "fatal(ECONNREFUSED) release", UV_ECONNREFUSED);
     unlink(path);
     assert_int_equal(rmdir(folder), 0);
+}
+
+/* Root may use any file, but for this. */
+static void give_up(struct __user_cap_data_struct usual[2])
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct less[2];
+    assert_int_equal(syscall(SYS_capget, &header, usual), 0);
+    memcpy(less, usual, sizeof less);
+    less[0].effective &= ~(1u << CAP_DAC_OVERRIDE);
+    assert_int_equal(syscall(SYS_capset, &header, less), 0);
+}
+
+static void a_socket_that_is_not_for_us_is_fatal(void **state)
+{
+    char folder[] = "/tmp/rotor-test-XXXXXX", path[64], address[80];
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct usual[2];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/socket", folder);
+    snprintf(address, sizeof address, "unix:%s", path);
+    int listener = sockets_listen(address, 1, NULL);
+    assert_int_equal(chmod(path, 0), 0);
+    give_up(usual);
+    assert_fails(address, "fatal(EACCES) release", UV_EACCES);
+    assert_int_equal(syscall(SYS_capset, &header, usual), 0);
+    close(listener);
+    unlink(path);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+static void no_way_is_fatal(void **state)
+{
+    assert_fails("224.0.0.1:1", "fatal(ENETUNREACH) release", UV_ENETUNREACH);
 }
 
 static void no_room_in_a_unix_backlog_is_fatal(void **state)
@@ -454,8 +526,11 @@ int main(void)
         TEST(tcp6_is_reached),
         TEST(unix_sockets_are_reached),
         TEST(small_packets_are_not_delayed_unless_asked),
+        TEST(a_silent_peer_is_asked_if_wanted),
         TEST(who_refuses_is_fatal),
         TEST(no_unix_socket_is_fatal),
+        TEST(a_socket_that_is_not_for_us_is_fatal),
+        TEST(no_way_is_fatal),
         TEST(no_room_in_a_unix_backlog_is_fatal),
         TEST(no_such_name_is_fatal),
         TEST(no_descriptor_is_fatal),
