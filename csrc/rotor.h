@@ -18,6 +18,7 @@
 #include "stream/connect.h"
 #include "stream/listen.h"
 #include "stream/memory.h"
+#include "stream/persist.h"
 #include "stream/stream.h"
 #include "stream/transport.h"
 

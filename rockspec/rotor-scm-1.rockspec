@@ -64,6 +64,7 @@ build = {
         "csrc/stream/listen.c",
         "csrc/stream/listen_open.c",
         "csrc/stream/memory.c",
+        "csrc/stream/persist.c",
         "csrc/stream/plain.c",
         "csrc/stream/stream.c",
       },

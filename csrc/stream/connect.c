@@ -12,8 +12,9 @@
 #include "../core/private.h"
 #include "address.h"
 #include "connect.h"
+#include "private.h"
 
-enum { DEFAULT_TIMEOUT_MS = 10000, ATTEMPT_DELAY_MS = 250, KEEPALIVE_MOST_S = 32767 };
+enum { DEFAULT_TIMEOUT_MS = 10000, ATTEMPT_DELAY_MS = 250 };
 
 typedef struct attempt attempt;
 
@@ -281,13 +282,13 @@ static int proceed(connector *c, rotor_stream *s)
 /* Whoever spawned the stream is told by waking it: it will run when `create` has. */
 static int be_plain(connector *c, rotor_stream *s)
 {
-    s->io.fd = c->fd;
+    int error = rotor_io_open(&s->io, &s->machine, c->fd);
+    if (error)
+        return error;
     s->transport = &rotor_plain;
     free_connector(c);
-    int error = rotor_io_open(&s->io, &s->machine, s->io.fd);
-    if (!error)
-        (void)rotor_wake(s->machine.loop, s->machine.parent);
-    return error;
+    (void)rotor_wake(s->machine.loop, s->machine.parent);
+    return 0;
 }
 
 static int connecting_handshake(rotor_stream *s)
@@ -329,7 +330,7 @@ static void connecting_close(rotor_stream *s)
 int rotor__connect_seed(rotor_loop *loop, const char *text, const rotor_protocol *protocol,
                         const rotor_connect_options *options, rotor_stream_seed *seed)
 {
-    if (options->keepalive_s > KEEPALIVE_MOST_S)
+    if (options->keepalive_s > ROTOR__KEEPALIVE_MOST_S)
         return UV_EINVAL;
     connector *c = rotor_alloc_zero(sizeof *c);
     if (!c)

@@ -32,12 +32,4 @@ typedef struct rotor_connect_options {
 int rotor_connect(rotor_loop *loop, const char *address, const rotor_protocol *protocol,
                   const rotor_connect_options *options, rotor_handle *stream);
 
-/* private: make a seed of rotor_stream_type that connects, for a machine to spawn from. That machine is
-** woken when the connection is made, and its `wakeup` runs after the protocol's create. As long as
-** no stream was made, which any `spawn_error` says, the seed has to be freed. 0; ROTOR_EADDRESS;
-** UV_ENOMEM; UV_EINVAL for the options. */
-int rotor__connect_seed(rotor_loop *loop, const char *address, const rotor_protocol *protocol,
-                        const rotor_connect_options *options, rotor_stream_seed *seed);
-void rotor__connect_seed_free(const rotor_stream_seed *seed);
-
 #endif

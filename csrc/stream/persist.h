@@ -42,14 +42,14 @@ typedef struct rotor_persist_options {
 
 /* Keep a connection to `address` (see address.h; a name is looked up for each try), and run `protocol`
 ** on each that is made: its `create` is called anew, or its `fatal` when none could be made, as with
-** rotor_connect(). How a connection ended goes to `down` and never to the loop's on_error. `options`
+** rotor_connect(). How a connection ended goes to `down` and not to the loop's on_error. `options`
 ** NULL: all defaults. `handle` (may be NULL) gets the machine's: rotor_end() ends it, and the
 ** connection with it; rotor_wake(), while it waits, has it try at once. Ending the stream alone leads
 ** to the next one.
 **
-** While the loop is at its capacity, no connection is tried; that goes on by itself. Never blocks.
-** 0; ROTOR_EADDRESS; ROTOR_ECAPACITY; UV_ENOMEM; UV_EINVAL as of rotor_connect(). May be called from a
-** transition. */
+** While the loop is at its capacity no connection is tried, and that goes on by itself. Never blocks;
+** nothing is called before it has returned. 0; ROTOR_EADDRESS; ROTOR_ECAPACITY; UV_ENOMEM; UV_EINVAL
+** as of rotor_connect(). May be called from a transition. */
 int rotor_persist(rotor_loop *loop, const char *address, const rotor_protocol *protocol,
                   const rotor_persist_options *options, rotor_handle *handle);
 

@@ -1,9 +1,11 @@
-/* What the files of this folder share and do not install: the sockets that a listener has. */
+/* What the files of this folder share and do not install: the sockets that a listener has,
+** and the seeds of streams that connect. */
 #ifndef ROTOR_STREAM_PRIVATE_H
 #define ROTOR_STREAM_PRIVATE_H
 
 #include <sys/types.h>
 
+#include "connect.h"
 #include "listen.h"
 
 /* One socket that listens. */
@@ -33,5 +35,15 @@ void rotor__listening_take(const rotor__listening *l);
 
 /* Close the socket, and remove the file that was made for it if it is still there. */
 void rotor__listening_close(const rotor__listening *l);
+
+enum { ROTOR__KEEPALIVE_MOST_S = 32767 };
+
+/* Make a seed of rotor_stream_type that connects, for a machine to spawn from. That machine is
+** woken when the connection is made, and its `wakeup` runs after the protocol's create. As long as
+** no stream was made, which any `spawn_error` says, the seed has to be freed. 0; ROTOR_EADDRESS;
+** UV_ENOMEM; UV_EINVAL for the options. */
+int rotor__connect_seed(rotor_loop *loop, const char *address, const rotor_protocol *protocol,
+                        const rotor_connect_options *options, rotor_stream_seed *seed);
+void rotor__connect_seed_free(const rotor_stream_seed *seed);
 
 #endif
