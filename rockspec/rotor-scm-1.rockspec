@@ -57,6 +57,7 @@ build = {
         "csrc/lua/http.c",
         "csrc/lua/loop.c",
         "csrc/lua/machine.c",
+        "csrc/lua/persist.c",
         "csrc/lua/protocol.c",
         "csrc/lua/stream.c",
         "csrc/stream/address.c",

@@ -276,7 +276,7 @@ describe("misuse throws at the caller's line", function()
       ["connect(true, P)"] = "bad argument #1 to 'connect' (string expected, got boolean)",
       ["connect('1')"] = "bad argument #2 to 'connect' (rotor.protocol expected, got no value)",
       ["connect('1', P, { backlog = 1 })"] =
-        "unknown option 'backlog'; known are: timeout, delay, seed",
+        "unknown option 'backlog'; known are: timeout, delay, keepalive, seed",
       ["connect('1', P, { timeout = 0 })"] = seconds .. "0",
       ["connect('1', P, { timeout = -1 })"] = seconds .. "-1",
       ["connect('1', P, { timeout = math.huge })"] = seconds .. "inf",

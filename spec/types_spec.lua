@@ -114,6 +114,7 @@ describe("types.lua", function()
       ["rotor.LoopOptions"] = function(options) rotor.loop(options) end,
       ["rotor.ListenOptions"] = function(options) rotor.listen("0", P, options) end,
       ["rotor.ConnectOptions"] = function(options) rotor.connect("0", P, options) end,
+      ["rotor.PersistOptions"] = function(options) rotor.persist("0", P, options) end,
       ["rotor.ProtocolOptions"] = function(options)
         rotor.protocol("P", options) { create = function() end }
       end,

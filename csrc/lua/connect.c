@@ -103,10 +103,22 @@ int rotor__lua_listen(lua_State *L)
     return rotor__lua_listening(L, ll, address, failed, error, handle);
 }
 
+rotor__lua_seed *rotor__lua_connecting_seed(lua_State *L, rotor__lua_loop *ll, int index,
+                                            const char *address)
+{
+    push_seed_option(L, index + 1);
+    rotor__lua_seed *seed = rotor__lua_new_seed(L, ll, index);
+    size_t size = strlen(address) + 1;
+    seed->address = rotor_alloc(size);
+    if (seed->address) /* a message may do without it */
+        memcpy(seed->address, address, size);
+    return seed;
+}
+
 /* [-0, +1 or 3, e] connect(address, protocol[, options]) */
 int rotor__lua_connect(lua_State *L)
 {
-    static const char *const known[] = {"timeout", "delay", "seed", NULL};
+    static const char *const known[] = {"timeout", "delay", "keepalive", "seed", NULL};
     int a = rotor__lua_args(L);
     const char *address = luaL_checkstring(L, a);
     rotor__lua_class *class = rotor__lua_check(L, a + 1, &rotor__kind_protocol);
@@ -115,16 +127,11 @@ int rotor__lua_connect(lua_State *L)
     rotor__lua_check_options(L, a + 2, known);
     options.timeout_ms = rotor__lua_option_ms(L, a + 2, "timeout");
     options.delay = rotor__lua_option_bool(L, a + 2, "delay");
+    options.keepalive_s = (uint32_t)rotor__lua_option(L, a + 2, "keepalive", 1, 32767);
     rotor__lua_loop *ll = rotor__lua_meant(L);
-    push_seed_option(L, a + 2);
-    rotor__lua_seed *seed = rotor__lua_new_seed(L, ll, a + 1);
-    size_t size = strlen(address) + 1;
-    seed->address = rotor_alloc(size);
-    if (seed->address) /* a message may do without it */
-        memcpy(seed->address, address, size);
-    options.seed = seed;
+    options.seed = rotor__lua_connecting_seed(L, ll, a + 1, address);
     int error = rotor_connect(ll->loop, address, &class->protocol, &options, &handle);
     if (error)
-        rotor__lua_free_seed(seed);
+        rotor__lua_free_seed(options.seed);
     return rotor__lua_opened(L, ll, address, error, handle);
 }

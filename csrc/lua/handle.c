@@ -108,6 +108,19 @@ static int handle_address(lua_State *L)
     return 1;
 }
 
+/* [-0, +1, e] the present stream of what rotor.persist returned, or nil */
+static int handle_stream(lua_State *L)
+{
+    handle_object *object = rotor__lua_check(L, 1, &rotor__kind_handle);
+    rotor_loop *loop = object->ll->loop;
+    rotor_handle stream = loop ? rotor_persist_stream(loop, object->handle) : ROTOR_NO_HANDLE;
+    if (stream.generation)
+        rotor__lua_push_handle(L, object->ll, stream);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
 /* [-0, +1, e] */
 static int handle_tostring(lua_State *L)
 {
@@ -119,11 +132,9 @@ static int handle_tostring(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg methods[] = {{"wake", handle_wake},
-                                   {"close", handle_close},
-                                   {"alive", handle_alive},
-                                   {"address", handle_address},
-                                   {NULL, NULL}};
+static const luaL_Reg methods[] = {{"wake", handle_wake},     {"close", handle_close},
+                                   {"alive", handle_alive},   {"address", handle_address},
+                                   {"stream", handle_stream}, {NULL, NULL}};
 
 static const luaL_Reg meta[] = {{"__tostring", handle_tostring}, {NULL, NULL}};
 

@@ -233,10 +233,14 @@ bool rotor__lua_push_reason(rotor__lua_loop *ll, const rotor_machine *m);
 /* [-0, +1, e] A notifier for that machine. */
 void rotor__lua_push_notifier(lua_State *L, rotor__lua_loop *ll, rotor_handle machine);
 
-/* -- listening (connect.c) --------------------------------------------------------------------- */
+/* -- listening and connecting (connect.c) --------------------------------------------------------------------- */
 
 /* The options that listening takes, from the table at `index` (or none). */
 void rotor__lua_listen_options(lua_State *L, int index, rotor_listen_options *options);
+
+/* [-0, +0, e] A seed of the protocol at `index`, with the seed in the options behind it. */
+rotor__lua_seed *rotor__lua_connecting_seed(lua_State *L, rotor__lua_loop *ll, int index,
+                                            const char *address);
 
 /* [-0, +1 or 3, m] The handle, or the failure with the address in its message. */
 int rotor__lua_opened(lua_State *L, rotor__lua_loop *ll, const char *address, int error,
@@ -256,6 +260,7 @@ void rotor__lua_drop_followers(rotor__lua_loop *ll);
 int rotor__lua_add(lua_State *L);
 int rotor__lua_listen(lua_State *L);
 int rotor__lua_connect(lua_State *L);
+int rotor__lua_persist(lua_State *L);
 int rotor__lua_future(lua_State *L);
 int rotor__lua_all(lua_State *L);
 int rotor__lua_first(lua_State *L);

@@ -86,6 +86,14 @@ function rotor.listen(address, protocol, options) end
 ---@return string? name
 function rotor.connect(address, protocol, options) end
 
+---@param address string|integer
+---@param protocol rotor.Protocol
+---@param options? rotor.PersistOptions
+---@return rotor.Handle?
+---@return string? message
+---@return string? name
+function rotor.persist(address, protocol, options) end
+
 ---@return rotor.Port
 ---@return rotor.Future
 function rotor.future() end
@@ -184,10 +192,12 @@ function Loop:listen(address, protocol, options) end
 ---@class rotor.ConnectOptions
 ---@field timeout? number seconds for the look-up and all attempts together; 10
 ---@field delay? boolean leave Nagle's algorithm on
+---@field keepalive? integer seconds of silence after which the system asks if the peer is there
 ---@field seed? any for the stream's create, or for its fatal when there is no connection
 
 --- Connect, and run `protocol` on the connection: its `create` is called when it is made, its
---- `fatal` when it cannot be.
+--- `fatal` when it cannot be. The addresses of a name are tried side by side, the next one a quarter
+--- of a second after the last or as soon as one has failed; the first to answer is taken.
 ---@param address string|integer
 ---@param protocol rotor.Protocol
 ---@param options? rotor.ConnectOptions
@@ -195,6 +205,29 @@ function Loop:listen(address, protocol, options) end
 ---@return string? message
 ---@return string? name
 function Loop:connect(address, protocol, options) end
+
+---@class rotor.PersistOptions
+---@field timeout? number seconds for each try; 10
+---@field delay? boolean leave Nagle's algorithm on
+---@field keepalive? integer seconds of silence after which the system asks if the peer is there
+---@field backoff? number seconds from which the next wait is drawn, between half of them and all; it doubles with each try, and starts anew after a connection that has lasted longer; 0.1
+---@field backoff_max? number seconds, the ceiling of that; 30
+---@field up? fun(stream: rotor.Handle) there is a connection, and the protocol's create has run
+---@field down? fun(code: string?, message: string?, seconds: number) it has ended (code and message are nil when it ended well) or could not be made; the next try is in so many seconds
+---@field seed? any for the create of each stream
+
+--- Keep a connection: connect, and when it has ended, or could not be made, wait and connect again.
+--- Each is a stream of its own, whose protocol's create is called anew. The name is looked up for
+--- each try. Nothing is queued meanwhile. handle:close() ends it with its stream (and `down` is not
+--- told), handle:wake() makes a wait end at once, handle:stream() is the present stream's handle.
+--- What `up` and `down` throw goes to on_error; how connections end does not.
+---@param address string|integer
+---@param protocol rotor.Protocol
+---@param options? rotor.PersistOptions
+---@return rotor.Handle?
+---@return string? message
+---@return string? name
+function Loop:persist(address, protocol, options) end
 
 --- A port, and the future that it resolves.
 ---@return rotor.Port
@@ -251,6 +284,10 @@ function Handle:alive() end
 ---@return string? message
 ---@return string? name
 function Handle:address() end
+
+--- Of what rotor.persist returned: the handle of its present stream, from `up` to its end, or nil.
+---@return rotor.Handle?
+function Handle:stream() end
 
 --- Wakes its machine, like handle:wake().
 ---@class rotor.Notifier
