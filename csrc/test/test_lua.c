@@ -75,8 +75,16 @@ static const char script[] =
     "h\\r\\n\\r\\n')\n"
     "    return s:expect_bytes(1000) end,\n"
     "})\n"
+    "local Kept = core.protocol('Kept', {\n"
+    "  create = function(_, s) return s:done() end,\n"
+    "  fatal = function() end,\n"
+    "})\n"
+    "local up, down = nil, {}\n"
+    "local function on_down(_, message, seconds) down[#down + 1] = { message, seconds } end\n"
     "loop:listen(address, Echo, { seed = {} })\n"
     "loop:connect(address, Client, { seed = {} })\n"
+    "loop:persist(address, Kept, { up = function(h) up = h end, down = on_down })\n"
+    "loop:persist(address .. 'x', Kept, { seed = {}, down = on_down })\n"
     "loop:add(Parent)\n"
     "local port, future = loop:future()\n"
     "local late = future:map(function(v) return { v } end):and_then(function(v) return v end)\n"
@@ -91,7 +99,8 @@ static const char script[] =
     "  if kept and kept:send('late') then answers = answers + 1 end\n"
     "  kept = nil\n"
     "end\n"
-    "assert(not all or (#errors == 2 and answers == 1 and type(late:get()) == 'table'))\n";
+    "assert(not all or (#errors == 2 and answers == 1 and type(late:get()) == 'table'))\n"
+    "assert(not all or (up and #down >= 2))\n";
 
 static int scenario(lua_State *L)
 {
