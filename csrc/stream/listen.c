@@ -11,8 +11,7 @@
 enum {
     SPARE_DESCRIPTORS = 64, /* left to the rest of the program */
     ACCEPTS_PER_EVENT = 64,
-    RETRY_MS = 100,
-    MOST_KEEPALIVE_S = 32767 /* Linux's, for TCP_KEEPIDLE */
+    RETRY_MS = 100
 };
 
 /* One of a listener's sockets. */
@@ -201,7 +200,7 @@ int rotor_listen(rotor_loop *loop, const char *address, const rotor_protocol *pr
         *options.failed = NULL;
     if (handle)
         *handle = ROTOR_NO_HANDLE;
-    if (!rotor__protocol_is_valid(protocol) || options.keepalive_s > MOST_KEEPALIVE_S)
+    if (!rotor__protocol_is_valid(protocol) || options.keepalive_s > ROTOR__KEEPALIVE_MOST_S)
         return UV_EINVAL;
 
     int error = rotor__listenings_open(&sockets, loop, address, &options);
