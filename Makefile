@@ -85,13 +85,15 @@ benches:  $(BENCHES)
 # .ci/need probes for each thing, and installs or names what is missing.
 NEED = @CC='$(COMPILER)' CFLAGS='$(CFLAGS)' LUA='$(LUA)' .ci/need
 
-.PHONY: need-c need-lua need-cmocka
+.PHONY: need-c need-lua need-cmocka need-libev
 need-c:
 	$(NEED) compiler libuv
 need-lua: need-c
 	$(NEED) compiler libuv lua
 need-cmocka: need-c
 	$(NEED) cmocka
+need-libev: need-c
+	$(NEED) libev
 
 # ---- Building ------------------------------------------------------------------------------------
 
@@ -145,7 +147,10 @@ $(BUILD)/rotor/core.so: $(call objects,$(MODULE_C) $(LIB_C))
 $(EXAMPLES) $(BENCHES): $(BUILD)/%: $(BUILD)/obj/%.o $(BUILD)/librotor.a
 	$(call say,LINK,$(@:build/%=%))
 	@mkdir -p $(@D)
-	$(Q)$(COMPILER) $(SANITIZE) $^ -o $@ $(LDFLAGS) $(UV_LIBS)
+	$(Q)$(COMPILER) $(SANITIZE) $^ -o $@ $(LDFLAGS) $(MORE_LIBS) $(UV_LIBS)
+
+$(call objects,bench/echo_libev.c): | need-libev
+$(BUILD)/bench/echo_libev: MORE_LIBS = -lev
 
 # The one test in C of the Lua module holds both the module and Lua.
 $(BUILD)/obj/csrc/test/test_lua.o: EXTRA = $(CMOCKA_CFLAGS) $(LUA_CFLAGS)
@@ -200,7 +205,7 @@ bench: all benches ## Measure rotor against its peers; prints a table in Markdow
 .PHONY: test check asan tsan fuzz
 test: ## Run every test there is: check, asan, tsan, fuzz, lint, install, rock
 	$(NEED) compiler libuv lua cmocka busted pkg-config \
-	    gcc fuzzer clang clang-format clang-tidy luacheck luarocks
+	    gcc fuzzer clang clang-format clang-tidy luacheck luarocks libev
 	@.ci/test check asan tsan fuzz lint install rock
 check: ## Run the C tests and the Lua specs
 	$(NEED) compiler libuv lua cmocka busted
@@ -219,7 +224,7 @@ LINTS = lint-gcc lint-clang lint-headers lint-format lint-tidy lint-lua lint-roc
 .PHONY: lint need-lint $(LINTS)
 lint: $(LINTS) ## Warnings of gcc and clang, layout, clang-tidy, luacheck, the rockspec's lists
 $(LINTS): | need-lint
-need-lint: need-lua need-cmocka
+need-lint: need-lua need-cmocka need-libev
 	$(NEED) gcc clang clang-format clang-tidy luacheck luarocks
 
 ALL_H      = $(wildcard csrc/*.h csrc/*/*.h bench/*.h)

@@ -13,6 +13,12 @@ BEGIN {
     label["epoll"] = "raw epoll"
     label["libuv"] = "bare libuv"
     label["luv"] = "bare luv"
+    label["echo-c"] = "rotor, C"
+    label["echo-lua"] = "rotor, Lua"
+    label["echo-libev"] = "libev"
+    label["echo-libuv"] = "bare libuv"
+    label["echo1"] = "64 bytes, 100 connections"
+    label["echo16"] = "the same, 16 in flight"
     label["c100"] = "`-t1 -c100`"
     label["c400"] = "`-t2 -c400`"
     label["pipelined"] = "`-t1 -c100`, 16 pipelined"
@@ -22,6 +28,8 @@ BEGIN {
     budget["user", "rotor-lua"] = 0.65
     budget["ratio", "rotor-c"] = 0.97
     budget["ratio", "rotor-lua"] = 0.88
+    budget["ratio", "echo-c"] = 0.97
+    budget["ratio", "echo-lua"] = 0.85
     budget["instructions", "rotor-c"] = 1800
     budget["instructions", "rotor-lua"] = 3200
     budget["idle", "rotor-c"] = 400
@@ -76,27 +84,31 @@ function judged(kind, server, value,    limit, kept) {
     limit = budget[kind, server]
     kept = kind == "ratio" ? value >= limit : value <= limit
     if (!kept && (kind == "instructions" || kind == "idle")) bad = 1
-    if (kind == "ratio") limit = "× epoll ≥ " limit
+    if (kind == "ratio") limit = "× " base_of(server) " ≥ " limit
     else if (kind == "user") limit = "user ≤ " limit
     else limit = "≤ " grouped(limit)
     return limit (kept ? ", kept" : ", MISSED")
 }
 
-function load_row(load, server,    n, i, epoll, ratio, cell) {
+# What a server's rate is compared with, in the same round.
+function base_of(server) { return server ~ /^echo-/ ? "libev" : "epoll" }
+
+function load_row(load, server,    n, i, base, base_rate, ratio, cell) {
     n = runs[load, server]
     if (!n) {
         row(name(load) "|" name(server) "|" \
             (server in missing ? missing[server] : "failed") "||||||")
         return
     }
+    base = server ~ /^echo-/ ? "echo-libev" : "epoll"
     for (i = 1; i <= n; i++) {
-        epoll = rate_in[load, "epoll", round_of[load, server, i]]
-        ratio[load, server, i] = epoll ? rate[load, server, i] / epoll : 0
+        base_rate = rate_in[load, base, round_of[load, server, i]]
+        ratio[load, server, i] = base_rate ? rate[load, server, i] / base_rate : 0
     }
     if (load == "c100") cell = judged("user", server, median(user, load, server))
-    if (load == "pipelined" && epoll) cell = judged("ratio", server, median(ratio, load, server))
+    if ((load == "pipelined" || load == "echo1") && base_rate) cell = judged("ratio", server, median(ratio, load, server))
     row(name(load) "|" name(server) "|" grouped(median(rate, load, server)) "|" \
-        (epoll ? sprintf("%.2f", median(ratio, load, server)) : "–") "|" \
+        (base_rate ? sprintf("%.2f", median(ratio, load, server)) : "–") "|" \
         sprintf("%.2f|%.2f|%.2f|%d|", median(user, load, server), median(kernel, load, server), \
             median(p99, load, server), errors[load, server]) cell)
 }
@@ -161,7 +173,15 @@ END {
             for (s = 1; s <= servers; s++) load_row(load_list[l], server_list[s])
         print_table(2)
     }
-    if (only != "wrk") {
+    if (only == "" || only == "echo") {
+        echo_count = split(echo_loads, echo_load_list, " ")
+        echoers = split(echo_names, echo_list, " ")
+        row("echo|server|messages/s|× libev|user µs|system µs|p99 ms|errors|budget")
+        for (l = 1; l <= echo_count; l++)
+            for (s = 1; s <= echoers; s++) load_row(echo_load_list[l], echo_list[s])
+        print_table(2)
+    }
+    if (only != "wrk" && only != "echo") {
         row("server|answer, bytes|instructions|repeats|budget|idle, bytes|budget")
         for (s = 1; s <= servers; s++) cost_row(server_list[s])
         print_table(1)
@@ -169,8 +189,8 @@ END {
     for (f = 1; f <= fault_count; f++) print "FAILED: " faults[f]
     for (key in budget) {
         split(key, part, SUBSEP)
-        if ((part[1] == "instructions" && only != "idle" && !(part[2] in lowest)) ||
-            (part[1] == "idle" && only != "instructions" && !(part[2] in idle))) bad = 1
+        if ((part[1] == "instructions" && only !~ /idle|echo/ && !(part[2] in lowest)) ||
+            (part[1] == "idle" && only !~ /instructions|echo/ && !(part[2] in idle))) bad = 1
     }
     exit fault_count > 0 || (check && bad)
 }
