@@ -16,6 +16,7 @@
 
 #include "stream/address.h"
 #include "stream/connect.h"
+#include "stream/datagram.h"
 #include "stream/listen.h"
 #include "stream/memory.h"
 #include "stream/persist.h"

@@ -62,6 +62,8 @@ build = {
         "csrc/lua/stream.c",
         "csrc/stream/address.c",
         "csrc/stream/connect.c",
+        "csrc/stream/datagram.c",
+        "csrc/stream/datagram_open.c",
         "csrc/stream/listen.c",
         "csrc/stream/listen_open.c",
         "csrc/stream/memory.c",

@@ -1,11 +1,12 @@
-/* What the files of this folder share and do not install: the sockets that a listener has,
-** and the seeds of streams that connect. */
+/* What the files of this folder share and do not install: the sockets that a listener has, the
+** seeds of streams that connect, and those of datagram sockets. */
 #ifndef ROTOR_STREAM_PRIVATE_H
 #define ROTOR_STREAM_PRIVATE_H
 
 #include <sys/types.h>
 
 #include "connect.h"
+#include "datagram.h"
 #include "listen.h"
 
 /* One socket that listens. */
@@ -45,5 +46,20 @@ enum { ROTOR__KEEPALIVE_MOST_S = 32767 };
 int rotor__connect_seed(rotor_loop *loop, const char *address, const rotor_protocol *protocol,
                         const rotor_connect_options *options, rotor_stream_seed *seed);
 void rotor__connect_seed_free(const rotor_stream_seed *seed);
+
+/* What a datagram socket is created from. It takes `fd`, and puts -1 there. */
+typedef struct rotor__datagram_seed {
+    const rotor_datagram_protocol *protocol;
+    int fd;
+    uint16_t family;
+    bool connected;
+    bool at_once; /* outside of transitions: the protocol's create may run inside the machine's */
+    size_t max;
+    void *seed;
+    void (*release)(void *seed);
+} rotor__datagram_seed;
+
+/* Close a datagram socket, and remove the file of a Unix one. */
+void rotor__datagram_close(int fd);
 
 #endif
