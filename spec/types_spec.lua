@@ -95,6 +95,12 @@ describe("types.lua", function()
       res:send()
     end))
     assert(loop:connect(server:address(), Protocol))
+    assert(loop:udp("127.0.0.1:0", rotor.datagram "Datagram" {
+      create = function(_, socket)
+        objects.Socket = socket
+        return socket:done()
+      end,
+    }))
     loop:run()
     for name, object in pairs(objects) do
       assert.same(methods(object), annotated_functions(name, ":"), name)
@@ -118,6 +124,12 @@ describe("types.lua", function()
       ["rotor.ProtocolOptions"] = function(options)
         rotor.protocol("P", options) { create = function() end }
       end,
+      ["rotor.DatagramOptions"] = function(options)
+        rotor.datagram("D", options) { create = function() end }
+      end,
+      ["rotor.UdpOptions"] = function(options)
+        rotor.udp("0", rotor.datagram "D" { create = function() end }, options)
+      end,
       ["rotor.http.ServeOptions"] = function(options) http.serve("0", print, options) end,
     } do
       local _, message = pcall(call, { nonsense = true })
@@ -131,9 +143,10 @@ describe("types.lua", function()
     for class, declare in pairs {
       ["rotor.MachineTransitions"] = rotor.machine "M",
       ["rotor.ProtocolTransitions"] = rotor.protocol "P",
+      ["rotor.DatagramTransitions"] = rotor.datagram "D",
     } do
       local fields = annotated_fields(class)
-      assert.equal(class:find("Machine") and 7 or 9, #fields)
+      assert.equal(class:find("Protocol") and 9 or 7, #fields)
       local transitions = {}
       for _, name in ipairs(fields) do transitions[name] = print end
       if transitions.states then transitions.states = {} end

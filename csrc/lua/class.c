@@ -44,6 +44,8 @@ int rotor__lua_class_gc(lua_State *L)
 {
     rotor__lua_class *class = rotor__lua_test(L, 1, &rotor__kind_type);
     if (!class)
+        class = rotor__lua_test(L, 1, &rotor__kind_datagram);
+    if (!class)
         class = rotor__lua_check(L, 1, &rotor__kind_protocol);
     if ((class->root ? class->root : class)->uses >
         0) /* the Lua state closes before its machines */

@@ -296,6 +296,8 @@ LUAMOD_API int luaopen_rotor_core(lua_State *L)
     rotor__lua_open_machine(L);
     rotor__lua_open_protocol(L);
     rotor__lua_open_stream(L);
+    rotor__lua_open_datagram(L);
+    rotor__lua_open_socket(L);
     rotor__lua_open_future(L);
     rotor__lua_open_http(L);
     return 1;

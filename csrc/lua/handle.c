@@ -85,7 +85,7 @@ static int handle_alive(lua_State *L)
     return 1;
 }
 
-/* [-0, +1 or 3, e] where a listener listens, or a stream's own end is */
+/* [-0, +1 or 3, e] where a listener listens, or a stream's or datagram socket's own end is */
 static int handle_address(lua_State *L)
 {
     handle_object *object = rotor__lua_check(L, 1, &rotor__kind_handle);
@@ -97,6 +97,8 @@ static int handle_address(lua_State *L)
         int error = ROTOR_ECLOSED;
         if (m && m->type == &rotor_stream_type)
             error = rotor_stream_local((rotor_stream *)m, text, size);
+        else if (m && m->type == &rotor_datagram_type)
+            error = rotor_datagram_local((rotor_datagram *)m, text, size);
         else if (m)
             error = rotor_listener_address(object->ll->loop, object->handle, text, size);
         if (error)

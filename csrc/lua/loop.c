@@ -26,6 +26,10 @@ static void on_error(rotor_loop *loop, rotor_machine *m, int error)
     }
     if (error == ROTOR_ELUA)
         return;
+    char peer[ROTOR_ADDRESS_SIZE];
+    if (m->type == &rotor_datagram_type &&
+        rotor_datagram_peer((rotor_datagram *)m, peer, sizeof peer) == 0)
+        address = peer;
     if (m->type == &rotor_stream_type) {
         const rotor_protocol *protocol = ((rotor_stream *)m)->protocol;
         bool connecting = ((rotor_stream *)m)->transport->handshake != NULL;
@@ -326,6 +330,7 @@ static const luaL_Reg both[] = {{"run", l_run},
                                 {"listen", rotor__lua_listen},
                                 {"connect", rotor__lua_connect},
                                 {"persist", rotor__lua_persist},
+                                {"udp", rotor__lua_udp},
                                 {"future", rotor__lua_future},
                                 {"all", rotor__lua_all},
                                 {"first", rotor__lua_first},

@@ -154,14 +154,14 @@ rotor_handle rotor__lua_check_handle(lua_State *L, int index, const rotor__lua_l
 void rotor__lua_push_loop(lua_State *L, rotor__lua_loop *ll);
 void rotor__lua_free_loop(rotor__lua_loop *ll);
 
-/* -- types and protocols (class.c, machine.c, protocol.c) -------------------------------------- */
+/* -- types and protocols (class.c, machine.c, protocol.c, datagram.c) --------------------------- */
 
 extern const rotor__kind rotor__kind_type, rotor__kind_scope, rotor__kind_protocol,
-    rotor__kind_stream;
+    rotor__kind_stream, rotor__kind_datagram;
 
 enum { ROTOR__LUA_TRANSITIONS = 8 };
 
-/* A machine type or protocol declared in Lua. */
+/* A machine type or protocol, of streams or datagrams, declared in Lua. */
 typedef struct rotor__lua_class {
     rotor__object object;
     const char *const *names;                /* of its transitions, NULL-terminated */
@@ -174,6 +174,7 @@ typedef struct rotor__lua_class {
     union {
         rotor_type type;
         rotor_protocol protocol;
+        rotor_datagram_protocol datagram;
     };
 } rotor__lua_class;
 
@@ -261,6 +262,7 @@ int rotor__lua_add(lua_State *L);
 int rotor__lua_listen(lua_State *L);
 int rotor__lua_connect(lua_State *L);
 int rotor__lua_persist(lua_State *L);
+int rotor__lua_udp(lua_State *L);
 int rotor__lua_future(lua_State *L);
 int rotor__lua_all(lua_State *L);
 int rotor__lua_first(lua_State *L);
@@ -274,6 +276,8 @@ void rotor__lua_open_handle(lua_State *L);
 void rotor__lua_open_machine(lua_State *L);
 void rotor__lua_open_protocol(lua_State *L);
 void rotor__lua_open_stream(lua_State *L);
+void rotor__lua_open_datagram(lua_State *L);
+void rotor__lua_open_socket(lua_State *L);
 void rotor__lua_open_future(lua_State *L);
 void rotor__lua_open_http(lua_State *L);
 

@@ -18,6 +18,9 @@ local state_transitions = {
 local protocol_transitions = {
   "create", "bytes_read", "bytes_flushed", "timeout", "wakeup", "exception", "fatal", "drop",
 }
+local datagram_transitions = {
+  "create", "datagram", "writable", "timeout", "wakeup", "exception", "drop",
+}
 
 -- How many letters to insert, delete or replace to get from `a` to `b`.
 local function distance(a, b)
@@ -161,7 +164,8 @@ local function declare(what, make, known, name, options)
       what, name, what, name), 3)
   end
   return function(transitions)
-    local wrong, class = mistake(transitions, known, what), nil
+    local kind = what == "datagram" and "datagram protocol" or what
+    local wrong, class = mistake(transitions, known, kind), nil
     if not wrong then
       local ok, result = pcall(make, name, transitions, options)
       if ok then class = result else wrong = result end
@@ -183,6 +187,12 @@ end
 --- the transitions splits it into states.
 function rotor.protocol(name, options)
   return (declare("protocol", make_protocol, protocol_transitions, name, options))
+end
+
+--- Declare what a datagram socket does: `rotor.datagram "Name" { create = …, datagram = … }`; or
+--- with options, `rotor.datagram("Name", { turns = 16 }) { … }`.
+function rotor.datagram(name, options)
+  return (declare("datagram", core.datagram, datagram_transitions, name, options))
 end
 
 return rotor

@@ -28,6 +28,13 @@ function rotor.machine(name) end
 ---@return fun(transitions: rotor.ProtocolTransitions): rotor.Protocol
 function rotor.protocol(name, options) end
 
+--- Declare what a datagram socket does:
+--- `rotor.datagram "Name" { create = …, datagram = … }`.
+---@param name string for messages
+---@param options? rotor.DatagramOptions
+---@return fun(transitions: rotor.DatagramTransitions): rotor.Datagram
+function rotor.datagram(name, options) end
+
 --- Make a loop of its own. Close it when it is not needed any more, which `local loop <close>`
 --- does.
 ---@param options? rotor.LoopOptions
@@ -93,6 +100,14 @@ function rotor.connect(address, protocol, options) end
 ---@return string? message
 ---@return string? name
 function rotor.persist(address, protocol, options) end
+
+---@param address string|integer|nil
+---@param datagram rotor.Datagram
+---@param options? rotor.UdpOptions
+---@return rotor.Handle?
+---@return string? message
+---@return string? name
+function rotor.udp(address, datagram, options) end
 
 ---@return rotor.Port
 ---@return rotor.Future
@@ -229,6 +244,30 @@ function Loop:connect(address, protocol, options) end
 ---@return string? name
 function Loop:persist(address, protocol, options) end
 
+---@class rotor.UdpOptions
+---@field peer? string|integer the only one to exchange datagrams with, and then what does not arrive is told: exception
+---@field max? integer bytes of a datagram that are read, the rest is cut; as many as the loop's buffer holds, and more is EINVAL
+---@field receive_buffer? integer bytes that the system keeps; as the next
+---@field send_buffer? integer
+---@field reuse_port? boolean let several sockets share the datagrams of a port
+---@field reuse_address? boolean let several sockets get each multicast datagram of a port
+---@field broadcast? boolean allow sending to broadcast addresses
+---@field ipv6_only? boolean of an IPv6 socket: nothing by IPv4
+---@field multicast_ttl? integer how many networks a multicast datagram may cross; 1, none but its own
+---@field multicast_interface? string the name or an address of the one it leaves by
+---@field no_multicast_loop? boolean not to sockets of this machine
+---@field seed? any for the socket's create
+
+--- Open a datagram socket. The address is its own, as in listen(), "0.0.0.0:53" or "[::]:53" by any
+--- interface, nil for any free port; of "unix:/path" it is a Unix datagram socket.
+---@param address string|integer|nil
+---@param datagram rotor.Datagram
+---@param options? rotor.UdpOptions
+---@return rotor.Handle?
+---@return string? message
+---@return string? name
+function Loop:udp(address, datagram, options) end
+
 --- A port, and the future that it resolves.
 ---@return rotor.Port
 ---@return rotor.Future
@@ -256,7 +295,7 @@ function Loop:serve(address, handler, options) end
 
 --------------------------------------------------------------------------------------------------
 
---- Names a machine, a stream or a listener, for ever: of one that has ended it finds nothing. Two
+--- Names a machine, a stream, a socket or a listener, for ever: of one that has ended it finds nothing. Two
 --- handles of one machine are the same object, so a handle may be the key of a table.
 ---@class rotor.Handle
 local Handle = {}
@@ -279,7 +318,7 @@ function Handle:close(options) end
 ---@return boolean
 function Handle:alive() end
 
---- Where a listener listens, or a stream's own end is.
+--- Where a listener listens, or a stream's or datagram socket's own end is.
 ---@return string?
 ---@return string? message
 ---@return string? name
@@ -551,6 +590,119 @@ function Stream:context() end
 --- Whether it has ended: then write() fails, and all else throws.
 ---@return boolean
 function Stream:ended() end
+
+--------------------------------------------------------------------------------------------------
+
+--- Made by rotor.datagram.
+---@class rotor.Datagram
+
+---@class rotor.DatagramOptions
+---@field turns? integer datagrams in a row before others have their turn; 64
+
+--- What a transition of a datagram socket has to return: what a method of it has returned.
+---@class rotor.SocketVerdict
+
+--- What a datagram socket does when something happens to it. Each states all that it waits for next;
+--- it always waits for datagrams.
+---@class rotor.DatagramTransitions
+--- The socket is open.
+---@field create fun(self: table, socket: rotor.Socket, seed: any): rotor.SocketVerdict
+--- A datagram has come, perhaps an empty one. `size` is nil, or its true size when it was cut.
+--- Absent: datagrams are dropped.
+---@field datagram? fun(self: table, socket: rotor.Socket, data: string, from: string, size: integer?): rotor.SocketVerdict
+--- After "EAGAIN": sending may be tried again; absent: keep waiting.
+---@field writable? fun(self: table, socket: rotor.Socket): rotor.SocketVerdict
+--- The deadline has passed; absent: end with ETIMEDOUT.
+---@field timeout? fun(self: table, socket: rotor.Socket): rotor.SocketVerdict
+--- Somebody woke the socket; absent: keep waiting.
+---@field wakeup? fun(self: table, socket: rotor.Socket): rotor.SocketVerdict
+--- Something that was sent to the peer has not arrived ("ECONNREFUSED": nobody listens there). The
+--- socket is as good as before. Absent: end with that error.
+---@field exception? fun(self: table, socket: rotor.Socket, code: string, message: string): rotor.SocketVerdict
+--- The socket has ended, in whatever way; called exactly once. It can still send.
+---@field drop? fun(self: table, socket: rotor.Socket)
+
+--- A datagram socket. Its verdicts are for its own transitions; other machines may keep it, to send
+--- by it.
+---@class rotor.Socket
+local Socket = {}
+
+--- Send one datagram, to an address (no name) or to the peer. That it was sent does not say that it
+--- arrives.
+---@param data string|number
+---@param to? string|integer
+---@return true?
+---@return string? message
+---@return string? name EAGAIN: not sent, writable is called once when it can be tried again; ENOBUFS: not sent, and nobody tells when (a Unix receiver's queue is full); EMSGSIZE: too large; EDESTADDRREQ, ENOTCONN: there is no peer; ECLOSED: the socket has ended
+function Socket:send(data, to) end
+
+--- Take part in a multicast group: "239.1.2.3", "ff02::1:3". An interface is named, or given by an
+--- address of it; nil: the system chooses.
+---@param group string
+---@param interface? string
+---@return true?
+---@return string? message
+---@return string? name
+function Socket:join(group, interface) end
+
+--- Take part in it no longer.
+---@param group string
+---@param interface? string
+---@return true?
+---@return string? message
+---@return string? name
+function Socket:leave(group, interface) end
+
+--- Wait for datagrams, wakeups and, if given, for so many seconds, then for timeout.
+---@param seconds? number
+---@return rotor.SocketVerdict
+function Socket:ok(seconds) end
+
+--- Keep waiting for what was waited for, the deadline included.
+---@return rotor.SocketVerdict
+function Socket:same() end
+
+--- Close.
+---@return rotor.SocketVerdict
+function Socket:done() end
+
+--- The same, and tell on_error.
+---@param value any
+---@return rotor.SocketVerdict
+function Socket:error(value) end
+
+--- The peer's address.
+---@return string?
+---@return string? message
+---@return string? name ENOTCONN: it has none
+function Socket:peer() end
+
+--- The own address.
+---@return string?
+---@return string? message
+---@return string? name
+function Socket:address() end
+
+--- The loop's monotonic clock.
+---@return number seconds
+function Socket:now() end
+
+---@return rotor.Handle
+function Socket:handle() end
+
+---@return rotor.Notifier
+function Socket:notifier() end
+
+---@return rotor.Loop
+function Socket:loop() end
+
+--- The loop's context.
+---@return any
+function Socket:context() end
+
+--- Whether it has ended: then send() fails, and all else throws.
+---@return boolean
+function Socket:ended() end
 
 --------------------------------------------------------------------------------------------------
 
