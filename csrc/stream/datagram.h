@@ -102,8 +102,9 @@ typedef struct rotor_udp_options {
 /* Open a datagram socket and run `protocol` on it. `address` (see address.h) is the own one, NULL: any
 ** free port of the peer's family (of IPv4 without a peer). "0.0.0.0:53" and "[::]:53" take what comes by
 ** any interface; "53" is the loopback's. With "unix:/path" it is a Unix datagram socket, whose file goes
-** with it. Numbers never wait for a thread; names, of the peer, too, are looked up at once, as by
-** rotor_listen(), which may block, and the first of their addresses that works is taken.
+** with it; a file left behind by a program that was killed is replaced. Numbers never wait for a thread;
+** names, of the peer, too, are looked up at once, as by rotor_listen(), which may block, and the first of
+** their addresses that works is taken.
 **
 ** Outside a transition `create` runs at once, and its failure is returned (after `drop`). Inside one it
 ** is queued, and its failure goes to on_error; but the socket is open in any case: it has an address,

@@ -169,16 +169,19 @@ static int set_options(int fd, int family, const rotor_udp_options *o)
     return error;
 }
 
-/* Any free port; of Unix sockets a name that nobody has (Linux), or they could be sent nothing back. */
-static int bind_anywhere(int fd, int family)
+static int bind_to(int fd, int family, const struct addrinfo *own)
 {
-    rotor_address any = {.len = sizeof any.any.sa_family};
-    any.any.sa_family = (sa_family_t)family;
-    if (family == AF_INET)
-        any.len = sizeof(struct sockaddr_in);
-    else if (family == AF_INET6)
-        any.len = sizeof(struct sockaddr_in6);
-    return bind(fd, &any.any, any.len);
+    rotor_address address = {.len = sizeof address.any.sa_family};
+    address.any.sa_family = (sa_family_t)family;
+    if (own) {
+        address.len = own->ai_addrlen;
+        memcpy(&address.storage, own->ai_addr, address.len);
+    } else if (family == AF_INET) {
+        address.len = sizeof(struct sockaddr_in);
+    } else if (family == AF_INET6) {
+        address.len = sizeof(struct sockaddr_in6);
+    } /* or else Linux finds a name that no Unix socket has, where answers can come to */
+    return rotor__bind(fd, &address, SOCK_DGRAM);
 }
 
 /* Either may be NULL. */
@@ -190,8 +193,8 @@ static int open_socket(const struct addrinfo *own, const struct addrinfo *peer,
     if (fd < 0)
         return -errno;
     int error = set_options(fd, family, options);
-    if (!error && (own ? bind(fd, own->ai_addr, own->ai_addrlen) : bind_anywhere(fd, family)))
-        error = -errno;
+    if (!error)
+        error = bind_to(fd, family, own);
     if (!error && peer && connect(fd, peer->ai_addr, peer->ai_addrlen))
         error = -errno;
     if (!error)

@@ -42,13 +42,13 @@ static bool has_file(const rotor_address *address)
 
 /* Remove the file in the way of `address` if it is a socket that nobody listens on. It is looked at
 ** twice, since somebody else may have found it so and be listening by now. */
-static bool remove_stale(const rotor_address *address)
+static bool remove_stale(const rotor_address *address, int type)
 {
     struct stat before, after;
     const char *path = address->un.sun_path;
     if (!has_file(address) || lstat(path, &before) || !S_ISSOCK(before.st_mode))
         return false;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
     bool refused = connect(fd, &address->any, address->len) && errno == ECONNREFUSED;
@@ -57,12 +57,12 @@ static bool remove_stale(const rotor_address *address)
            before.st_ino == after.st_ino && !unlink(path);
 }
 
-static int bind_socket(int fd, const rotor_address *address)
+int rotor__bind(int fd, const rotor_address *address, int type)
 {
     if (!bind(fd, &address->any, address->len))
         return 0;
     int error = -errno;
-    if (error != UV_EADDRINUSE || !remove_stale(address))
+    if (error != UV_EADDRINUSE || !remove_stale(address, type))
         return error;
     return bind(fd, &address->any, address->len) ? -errno : 0;
 }
@@ -116,7 +116,7 @@ static int open_address(const opening *o, const rotor_address *address)
     if (!error)
         error = set_for_connections(l.fd, family, o->options);
     if (!error)
-        error = bind_socket(l.fd, address);
+        error = rotor__bind(l.fd, address, SOCK_STREAM);
     if (!error) {
         remember_file(&l, address);
         if (listen(l.fd, o->options->backlog ? o->options->backlog : DEFAULT_BACKLOG))

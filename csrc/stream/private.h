@@ -37,6 +37,9 @@ void rotor__listening_take(const rotor__listening *l);
 /* Close the socket, and remove the file that was made for it if it is still there. */
 void rotor__listening_close(const rotor__listening *l);
 
+/* Bind a socket of that type, in place of a Unix one that is stale: nobody has it open. 0 or an error. */
+int rotor__bind(int fd, const rotor_address *address, int type);
+
 enum { ROTOR__KEEPALIVE_MOST_S = 32767 };
 
 /* Make a seed of rotor_stream_type that connects, for a machine to spawn from. That machine is

@@ -104,6 +104,36 @@ static void an_address_in_use_is_an_error(void **state)
     assert_int_equal(rmdir(folder), 0);
 }
 
+/* As after a program that was killed. */
+static void a_stale_file_is_no_obstacle(void **state)
+{
+    rotor_loop *loop = party_loop();
+    party p;
+    rotor_address address;
+    rotor_host host;
+    char folder[] = "/tmp/rotor-test-XXXXXX", path[80];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "unix:%s/socket", folder);
+    assert_int_equal(rotor_address_parse(path, &address, &host), 0);
+    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    assert_int_equal(bind(fd, &address.any, address.len), 0);
+    close(fd);
+    party_init(&p);
+    party_open(&p, loop, path, NULL);
+    assert_int_equal(party_send(&p, "to itself", path), 0);
+    party_expect(&p, loop, 1);
+    party_close(loop);
+
+    loop = party_loop(); /* but what is none of ours is */
+    const char *name = path + strlen("unix:");
+    fclose(fopen(name, "w"));
+    party_init(&p);
+    assert_int_equal(party_try(&p, loop, path, NULL), UV_EADDRINUSE);
+    assert_int_equal(unlink(name), 0);
+    party_close(loop);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static rotor_response open_now(probe *p, rotor_scope *scope)
 {
     party *guest = p->plan->context;
@@ -397,6 +427,7 @@ int main(void)
         TEST(bad_protocols_are_errors),
         TEST(all_options_have_defaults),
         TEST(an_address_in_use_is_an_error),
+        TEST(a_stale_file_is_no_obstacle),
         TEST(a_transition_may_open),
         TEST(options_are_set),
         TEST(options_of_ipv6_are_set),
