@@ -21,6 +21,7 @@
 #include "stream/memory.h"
 #include "stream/persist.h"
 #include "stream/stream.h"
+#include "stream/trace.h"
 #include "stream/transport.h"
 
 #include "http/message.h"

@@ -72,6 +72,7 @@ build = {
         "csrc/stream/persist.c",
         "csrc/stream/plain.c",
         "csrc/stream/stream.c",
+        "csrc/stream/trace.c",
       },
       defines = { "_GNU_SOURCE", "NDEBUG" },
       incdirs = { "csrc", "$(LIBUV_INCDIR)" },

@@ -1,5 +1,5 @@
 /* Protocols such as one would write, each run with its input whole, cut in two at each byte, and byte
-** by byte, over memory, a Unix socket pair and TCP. Only the bytes may decide what comes out. */
+** by byte, over memory, a Unix socket pair and TCP, and traced. Only the bytes may decide what comes out. */
 #include "test.h"
 
 #include <errno.h>
@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../stream/trace.h"
 #include "protocols.h"
 #include "script.h"
 #include "sockets.h"
@@ -21,7 +22,7 @@ typedef struct text {
     size_t len;
 } text;
 
-typedef enum transport { MEMORY, UNIX, TCP, TRANSPORTS } transport;
+typedef enum transport { MEMORY, TRACED, UNIX, TCP, TRANSPORTS } transport;
 
 static void append(text *t, const char *data, size_t n)
 {
@@ -49,6 +50,15 @@ static text run_in_memory(const rotor_protocol *protocol, text in, size_t first,
     rotor_buf *received = rotor_memory_received(st.peer);
     append(&out, rotor_buf_data(received), rotor_buf_len(received));
     stage_close(&st);
+    return out;
+}
+
+static text run_traced(const rotor_protocol *protocol, text in, size_t first, size_t step)
+{
+    rotor_trace *trace;
+    assert_int_equal(rotor_trace_new(&trace, protocol), 0);
+    text out = run_in_memory(rotor_trace_protocol(trace), in, first, step);
+    rotor_trace_free(trace);
     return out;
 }
 
@@ -94,6 +104,8 @@ static text run_protocol(const rotor_protocol *protocol, text in, size_t first, 
 {
     if (over == MEMORY)
         return run_in_memory(protocol, in, first, step);
+    if (over == TRACED)
+        return run_traced(protocol, in, first, step);
     return run_over_sockets(protocol, in, first, step, over == UNIX ? AF_UNIX : AF_INET);
 }
 
