@@ -62,6 +62,7 @@ build = {
         "csrc/lua/protocol.c",
         "csrc/lua/socket.c",
         "csrc/lua/stream.c",
+        "csrc/lua/trace.c",
         "csrc/stream/address.c",
         "csrc/stream/connect.c",
         "csrc/stream/datagram.c",
@@ -81,6 +82,7 @@ build = {
     },
     rotor = "lua/rotor/init.lua",
     ["rotor.http"] = "lua/rotor/http.lua",
+    ["rotor.trace"] = "lua/rotor/trace.lua",
     ["rotor.types"] = "lua/rotor/types.lua",
   },
 }

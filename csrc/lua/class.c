@@ -50,6 +50,7 @@ int rotor__lua_class_gc(lua_State *L)
     if ((class->root ? class->root : class)->uses >
         0) /* the Lua state closes before its machines */
         return 0;
+    rotor__lua_untrace(class);
     for (int i = 0; i < ROTOR__LUA_TRANSITIONS; i++)
         unref(L, &class->transitions[i]);
     unref(L, &class->metatable);

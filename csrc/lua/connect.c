@@ -97,7 +97,7 @@ int rotor__lua_listen(lua_State *L)
     rotor__lua_loop *ll = rotor__lua_meant(L);
     push_seed_option(L, a + 2);
     options.seed = rotor__lua_new_seed(L, ll, a + 1);
-    int error = rotor_listen(ll->loop, address, &class->protocol, &options, &handle);
+    int error = rotor_listen(ll->loop, address, rotor__lua_protocol(class), &options, &handle);
     if (error)
         rotor__lua_free_seed(options.seed);
     return rotor__lua_listening(L, ll, address, failed, error, handle);
@@ -130,7 +130,7 @@ int rotor__lua_connect(lua_State *L)
     options.keepalive_s = (uint32_t)rotor__lua_option(L, a + 2, "keepalive", 1, 32767);
     rotor__lua_loop *ll = rotor__lua_meant(L);
     options.seed = rotor__lua_connecting_seed(L, ll, a + 1, address);
-    int error = rotor_connect(ll->loop, address, &class->protocol, &options, &handle);
+    int error = rotor_connect(ll->loop, address, rotor__lua_protocol(class), &options, &handle);
     if (error)
         rotor__lua_free_seed(options.seed);
     return rotor__lua_opened(L, ll, address, error, handle);

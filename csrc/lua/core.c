@@ -278,6 +278,7 @@ static int vm_gc(lua_State *L)
     for (rotor__lua_loop *ll = object->vm.loops; ll; ll = ll->next)
         rotor__lua_free_loop(ll);
     object->vm.loops = NULL;
+    rotor__lua_free_traces(&object->vm);
     return 0;
 }
 
@@ -298,6 +299,7 @@ LUAMOD_API int luaopen_rotor_core(lua_State *L)
     rotor__lua_open_stream(L);
     rotor__lua_open_datagram(L);
     rotor__lua_open_socket(L);
+    rotor__lua_open_trace(L);
     rotor__lua_open_future(L);
     rotor__lua_open_http(L);
     return 1;

@@ -16,6 +16,7 @@
 #include "../rotor.h"
 
 typedef struct rotor__vm rotor__vm;
+typedef struct rotor__lua_trace rotor__lua_trace;
 
 enum { ROTOR__LUA_SIGNALS = 8 };
 
@@ -39,8 +40,9 @@ typedef struct rotor__lua_loop {
 struct rotor__vm {
     lua_State *D;
     rotor__lua_loop *loops;
-    rotor__lua_loop *usual; /* the default loop, made when first needed */
-    bool closed;            /* the Lua state closes; there are no loops any more */
+    rotor__lua_loop *usual;   /* the default loop, made when first needed */
+    rotor__lua_trace *traces; /* of protocols */
+    bool closed;              /* the Lua state closes; there are no loops any more */
 };
 
 /* -- userdata (core.c) ------------------------------------------------------------------------- */
@@ -171,6 +173,7 @@ typedef struct rotor__lua_class {
     int anchor;                          /* reference to this userdata while it is used */
     const struct rotor__lua_class *root; /* of a state: its protocol; or else NULL */
     const char *title;                   /* for messages: "Name", or "Name.state" */
+    rotor__lua_trace *trace;             /* of a protocol that is or was traced; or NULL */
     union {
         rotor_type type;
         rotor_protocol protocol;
@@ -234,7 +237,16 @@ bool rotor__lua_push_reason(rotor__lua_loop *ll, const rotor_machine *m);
 /* [-0, +1, e] A notifier for that machine. */
 void rotor__lua_push_notifier(lua_State *L, rotor__lua_loop *ll, rotor_handle machine);
 
-/* -- listening and connecting (connect.c) --------------------------------------------------------------------- */
+/* -- tracing (trace.c) ------------------------------------------------------------------------- */
+
+/* What to listen or connect with: the class's own protocol, or its trace's while that is on. */
+const rotor_protocol *rotor__lua_protocol(const rotor__lua_class *class);
+
+/* The class is not used any more; nothing of the Lua state's is. */
+void rotor__lua_untrace(rotor__lua_class *class);
+void rotor__lua_free_traces(rotor__vm *vm);
+
+/* -- listening and connecting (connect.c) ------------------------------------------------------ */
 
 /* The options that listening takes, from the table at `index` (or none). */
 void rotor__lua_listen_options(lua_State *L, int index, rotor_listen_options *options);
@@ -278,6 +290,7 @@ void rotor__lua_open_protocol(lua_State *L);
 void rotor__lua_open_stream(lua_State *L);
 void rotor__lua_open_datagram(lua_State *L);
 void rotor__lua_open_socket(lua_State *L);
+void rotor__lua_open_trace(lua_State *L);
 void rotor__lua_open_future(lua_State *L);
 void rotor__lua_open_http(lua_State *L);
 

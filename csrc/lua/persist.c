@@ -123,7 +123,7 @@ int rotor__lua_persist(lua_State *L)
     int ref = luaL_ref(L, LUA_REGISTRYINDEX);
     rotor__lua_seed *seed = options.seed = rotor__lua_connecting_seed(L, ll, a + 1, address);
     *p = (persistence){ll, class, seed, ref};
-    int error = rotor_persist(ll->loop, address, &class->protocol, &options, &handle);
+    int error = rotor_persist(ll->loop, address, rotor__lua_protocol(class), &options, &handle);
     if (error) {
         rotor__lua_free_seed(seed);
         on_closed(p);

@@ -60,6 +60,8 @@ static const char script[] =
     "  fatal = function() end,\n"
     "  drop = function() end,\n"
     "})\n"
+    "core.state('unused', { timeout = function() end }, Client)\n"
+    "core.trace(Client)\n"
     "local Child = core.type('Child', {\n"
     "  create = function(self, scope) self.left = 1; return scope:ok(60) end,\n"
     "  wakeup = function(_, scope) return scope:done('done') end,\n"
@@ -109,6 +111,8 @@ static const char script[] =
     "  if kept and kept:send('late') then answers = answers + 1 end\n"
     "  kept = nil\n"
     "end\n"
+    "local dot = core.diagram(Client)\n"
+    "assert(not all or dot:find('ELUA 1'))\n"
     "assert(not all or (#errors == 4 and answers == 1 and talked >= 9 and\n"
     "  type(late:get()) == 'table'))\n"
     "assert(not all or (up and #down >= 2))\n";

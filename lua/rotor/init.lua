@@ -9,6 +9,10 @@ for name, value in pairs(core) do
 end
 rotor.type, rotor.state, rotor.serve = nil, nil, nil -- reached by what is below and by rotor.http
 
+-- With ROTOR_TRACE=FOLDER in the environment every protocol is traced.
+local folder = os.getenv "ROTOR_TRACE"
+local watch = folder and folder ~= "" and require "rotor.trace"(folder)
+
 local machine_transitions = {
   "create", "spawned", "spawn_error", "timeout", "wakeup", "child_done", "drop",
 }
@@ -151,6 +155,7 @@ local function make_protocol(name, transitions, options)
     core.state(state, states[state], protocol, states[state].parent)
   end
   for _, state in ipairs(names) do make(state) end
+  if watch then watch(name, protocol) end
   return protocol
 end
 

@@ -35,6 +35,25 @@ function rotor.protocol(name, options) end
 ---@return fun(transitions: rotor.DatagramTransitions): rotor.Datagram
 function rotor.datagram(name, options) end
 
+--- Switch tracing of a protocol on, or off: the connections of what listens or connects with it from
+--- now on are counted, with their transitions, moves and ends. Those under way stay as they are; who
+--- is not traced pays nothing. Returns the protocol: `local P = rotor.trace(rotor.protocol "P" { … })`.
+---
+--- With ROTOR_TRACE=FOLDER in the environment every protocol is traced, and its diagram written to
+--- FOLDER/NAME.dot when it is not used any more or the program ends, unless by os.exit() without
+--- closing the state.
+---@param protocol rotor.Protocol
+---@param on? boolean true
+---@return rotor.Protocol
+function rotor.trace(protocol, on) end
+
+--- What was counted since tracing was first switched on, in the language of Graphviz: put into a
+--- file, `dot -Tsvg FILE` draws it. A box is a state, with how often each of its transitions ran; an
+--- arrow a move, or an end, with what led there. Throws when the protocol was never traced.
+---@param protocol rotor.Protocol
+---@return string
+function rotor.diagram(protocol) end
+
 --- Make a loop of its own. Close it when it is not needed any more, which `local loop <close>`
 --- does.
 ---@param options? rotor.LoopOptions
