@@ -190,7 +190,7 @@ $(BUILD)/lua: Makefile | need-lua
 
 # ---- Running -------------------------------------------------------------------------------------
 
-.PHONY: serve bench
+.PHONY: serve bench diagrams
 serve: all ## Build, then serve HTTP with a handler in Lua on ADDR (127.0.0.1:8080)
 	@exec build/lua examples/hello_http.lua $(ADDR)
 
@@ -198,6 +198,14 @@ bench: all benches ## Measure rotor against its peers; prints a table in Markdow
 	$(NEED) wrk valgrind
 	$(NEED) nginx luv node || echo 'bench: goes on without the peers that are missing'
 	@bench/run
+
+diagrams: module ## Draw the protocols of the examples, as they run, into build/diagrams/*.svg
+	$(NEED) graphviz
+	@rm -rf $(BUILD)/diagrams && mkdir -p $(BUILD)/diagrams
+	@$(BUILD)/lua .ci/diagrams.lua $(BUILD)/diagrams
+	$(Q)for dot in $(BUILD)/diagrams/*.dot; do \
+	    $(TELL) '  %-4s %s\n' DOT "$${dot#build/}"; \
+	    dot -Tsvg "$$dot" -o "$${dot%.dot}.svg" || exit 1; done
 
 # ---- Testing -------------------------------------------------------------------------------------
 
