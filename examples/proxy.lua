@@ -1,6 +1,6 @@
 -- Usage: proxy.lua LISTEN TARGET
--- Hands every connection on to TARGET, both ways at once. What one side does not take is not read from
--- the other: at most HIGH bytes and what is read at once wait on each. An end is handed on, too.
+-- Hands every connection on to TARGET, both ways at once. What one side does not take is not read
+-- from the other: at most HIGH bytes and what is read at once wait on each. An end is handed on, too.
 local rotor = require "rotor"
 
 local HIGH, LOW = 65536, 16384
@@ -11,8 +11,8 @@ if not target or arg[3] then
   os.exit(2)
 end
 
--- Each side's `self` has the other's `self`, and its own stream. What it waits for next, whatever has
--- happened:
+-- Each side's `self` has the other's `self`, and its own stream. What it waits for next, whatever
+-- has happened:
 local function go_on(self, stream)
   local other = self.other
   if not other then return stream:same() end -- still connecting to the target
