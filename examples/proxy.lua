@@ -1,6 +1,7 @@
 -- Usage: proxy.lua LISTEN TARGET
 -- Hands every connection on to TARGET, both ways at once. What one side does not take is not read
--- from the other: at most HIGH bytes and what is read at once wait on each. An end is handed on, too.
+-- from the other: at most HIGH bytes and what is read at once wait on each. An end is handed on,
+-- too.
 local rotor = require "rotor"
 
 local HIGH, LOW = 65536, 16384
