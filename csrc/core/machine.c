@@ -487,8 +487,8 @@ void rotor__machines_next_turn(rotor_loop *loop)
     if (!loop->later.first)
         return;
     for (rotor_machine *m = loop->later.first; m; m = m->next)
-        if (m->flags & ROTOR__LATER)
-            m->flags ^= ROTOR__LATER | ROTOR__AGAIN;
+        if (m->flags & ROTOR__LATER) /* it may be owed now as well */
+            m->flags = (m->flags & ~(uint32_t)ROTOR__LATER) | ROTOR__AGAIN;
     *loop->queue.last = loop->later.first;
     loop->queue.last = loop->later.last;
     loop->later = (rotor__queue){NULL, &loop->later.first};

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "../core/private.h"
 #include "probe.h"
 #include "support.h"
 
@@ -459,6 +460,19 @@ static void again_and_woken_and_ended(void **state)
     probe_free(loop);
 }
 
+/* As for a stream that had its turns, and is written to by another before the next one. */
+static void again_and_due_already(void **state)
+{
+    rotor_loop *loop = new_loop(0);
+    probe_plan a = {.name = "a", .on[CREATE] = probe_again};
+    probe_add(loop, &a);
+    rotor__machine_soon(&a.probe->machine);
+    probe_turn(loop);
+    probe_turn(loop);
+    assert_int_equal(a.count[READY], 1);
+    probe_free(loop);
+}
+
 /* -- out of memory ----------------------------------------------------------------------------- */
 
 static rotor_response add_or_fail(probe *p, rotor_scope *scope)
@@ -527,6 +541,7 @@ int main(void)
         TEST(drop_may_queue_as_well),
         TEST(again_lets_others_have_their_turn),
         TEST(again_and_woken_and_ended),
+        TEST(again_and_due_already),
         TEST(a_type_that_cannot_work_is_refused),
         TEST(out_of_memory),
     };
