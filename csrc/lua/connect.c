@@ -17,7 +17,7 @@ rotor__lua_seed *rotor__lua_new_seed(lua_State *L, rotor__lua_loop *ll, int inde
         luaL_unref(L, LUA_REGISTRYINDEX, ref);
         luaL_error(L, "not enough memory");
     }
-    *seed = (rotor__lua_seed){ll, class, ref, NULL};
+    *seed = (rotor__lua_seed){ll, class, ref};
     return seed;
 }
 
@@ -34,12 +34,10 @@ void rotor__lua_free_seed(void *data)
 {
     rotor__lua_seed *seed = data;
     rotor__lua_clear_seed(seed);
-    rotor_free(seed->address);
     rotor_free(seed);
 }
 
-/* [-0, +1, e] The seed value in the options at `index` (or none). */
-static void push_seed_option(lua_State *L, int index)
+void rotor__lua_push_seed(lua_State *L, int index)
 {
     if (lua_isnoneornil(L, index))
         lua_pushnil(L);
@@ -95,24 +93,12 @@ int rotor__lua_listen(lua_State *L)
     rotor__lua_check_options(L, a + 2, known);
     rotor__lua_listen_options(L, a + 2, &options);
     rotor__lua_loop *ll = rotor__lua_meant(L);
-    push_seed_option(L, a + 2);
+    rotor__lua_push_seed(L, a + 2);
     options.seed = rotor__lua_new_seed(L, ll, a + 1);
     int error = rotor_listen(ll->loop, address, rotor__lua_protocol(class), &options, &handle);
     if (error)
         rotor__lua_free_seed(options.seed);
     return rotor__lua_listening(L, ll, address, failed, error, handle);
-}
-
-rotor__lua_seed *rotor__lua_connecting_seed(lua_State *L, rotor__lua_loop *ll, int index,
-                                            const char *address)
-{
-    push_seed_option(L, index + 1);
-    rotor__lua_seed *seed = rotor__lua_new_seed(L, ll, index);
-    size_t size = strlen(address) + 1;
-    seed->address = rotor_alloc(size);
-    if (seed->address) /* a message may do without it */
-        memcpy(seed->address, address, size);
-    return seed;
 }
 
 /* [-0, +1 or 3, e] connect(address, protocol[, options]) */
@@ -129,7 +115,8 @@ int rotor__lua_connect(lua_State *L)
     options.delay = rotor__lua_option_bool(L, a + 2, "delay");
     options.keepalive_s = (uint32_t)rotor__lua_option(L, a + 2, "keepalive", 1, 32767);
     rotor__lua_loop *ll = rotor__lua_meant(L);
-    options.seed = rotor__lua_connecting_seed(L, ll, a + 1, address);
+    rotor__lua_push_seed(L, a + 2);
+    options.seed = rotor__lua_new_seed(L, ll, a + 1);
     int error = rotor_connect(ll->loop, address, rotor__lua_protocol(class), &options, &handle);
     if (error)
         rotor__lua_free_seed(options.seed);

@@ -31,12 +31,12 @@ static void on_error(rotor_loop *loop, rotor_machine *m, int error)
         rotor_datagram_peer((rotor_datagram *)m, peer, sizeof peer) == 0)
         address = peer;
     if (m->type == &rotor_stream_type) {
-        const rotor_protocol *protocol = ((rotor_stream *)m)->protocol;
-        bool connecting = ((rotor_stream *)m)->transport->handshake != NULL;
-        if (!(connecting && !protocol->fatal) && error != ROTOR_EUNEXPECTED)
+        const rotor_stream *s = (rotor_stream *)m;
+        bool connecting = s->transport->handshake != NULL;
+        if (!(connecting && !s->protocol->fatal) && error != ROTOR_EUNEXPECTED)
             return;
-        if (connecting) /* which only streams of Lua's protocols begin with here */
-            address = ((const rotor__lua_seed *)rotor_stream_seed_left((rotor_stream *)m))->address;
+        if (connecting && rotor_stream_peer(s, peer, sizeof peer) == 0)
+            address = peer;
     }
     rotor__lua_report_error(ll, name, error, address);
 }

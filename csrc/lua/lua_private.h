@@ -220,7 +220,6 @@ typedef struct rotor__lua_seed {
     rotor__lua_loop *ll;
     rotor__lua_class *class; /* retained; NULL once it was taken, with `ref` */
     int ref;                 /* to the seed's value */
-    char *address;           /* what is connected to, for messages; NULL: nothing, or not known */
 } rotor__lua_seed;
 
 /* [-0, +0, e] A seed of the class at `index` and the value on top, which it pops. */
@@ -251,9 +250,8 @@ void rotor__lua_free_traces(rotor__vm *vm);
 /* The options that listening takes, from the table at `index` (or none). */
 void rotor__lua_listen_options(lua_State *L, int index, rotor_listen_options *options);
 
-/* [-0, +0, e] A seed of the protocol at `index`, with the seed in the options behind it. */
-rotor__lua_seed *rotor__lua_connecting_seed(lua_State *L, rotor__lua_loop *ll, int index,
-                                            const char *address);
+/* [-0, +1, e] The seed's value in the options at `index` (or none). */
+void rotor__lua_push_seed(lua_State *L, int index);
 
 /* [-0, +1 or 3, m] The handle, or the failure with the address in its message. */
 int rotor__lua_opened(lua_State *L, rotor__lua_loop *ll, const char *address, int error,

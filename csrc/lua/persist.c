@@ -1,15 +1,16 @@
 /* Connections that are kept alive, in Lua. */
 #include "lua_private.h"
 
-/* A userdata in the registry for as long as the machine lives; its uservalues are the functions. */
+/* A userdata in the registry for as long as the machine lives; its uservalues are the functions, and the
+** address's bytes. */
 typedef struct persistence {
     rotor__lua_loop *ll;
     const rotor__lua_class *class;
-    const rotor__lua_seed *seed;
+    const char *address;
     int ref;
 } persistence;
 
-enum { UP = 1, DOWN, USERVALUES = 2 };
+enum { UP = 1, DOWN, ADDRESS, USERVALUES = 3 };
 
 typedef struct call {
     const persistence *p;
@@ -38,13 +39,11 @@ static int call_up(lua_State *D)
 static int call_down(lua_State *D)
 {
     const call *c = lua_touserdata(D, 1);
-    const char *address = c->p->seed->address;
     push_function(D, c, DOWN);
     if (c->error) {
         const char *name = rotor_err_name(c->error);
         lua_pushstring(D, name);
-        lua_pushfstring(D, address ? "%s: %s (%s)" : "%s: %s", name, rotor_strerror(c->error),
-                        address);
+        lua_pushfstring(D, "%s: %s (%s)", name, rotor_strerror(c->error), c->p->address);
     } else {
         lua_pushnil(D);
         lua_pushnil(D);
@@ -71,7 +70,7 @@ static void on_down_unheard(rotor_scope *scope, int error, uint64_t wait_ms, voi
 {
     const persistence *p = context;
     if (error == ROTOR_EUNEXPECTED)
-        rotor__lua_report_error(p->ll, p->class->protocol.name, error, p->seed->address);
+        rotor__lua_report_error(p->ll, p->class->protocol.name, error, p->address);
 }
 
 static void on_closed(void *context)
@@ -120,12 +119,18 @@ int rotor__lua_persist(lua_State *L)
     lua_insert(L, -3);
     lua_setiuservalue(L, -3, DOWN);
     lua_setiuservalue(L, -2, UP);
+    lua_pushstring(L, address);
+    p->address = lua_tostring(L, -1);
+    lua_setiuservalue(L, -2, ADDRESS);
     int ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    rotor__lua_seed *seed = options.seed = rotor__lua_connecting_seed(L, ll, a + 1, address);
-    *p = (persistence){ll, class, seed, ref};
+    rotor__lua_push_seed(L, a + 2);
+    options.seed = rotor__lua_new_seed(L, ll, a + 1);
+    p->ll = ll;
+    p->class = class;
+    p->ref = ref;
     int error = rotor_persist(ll->loop, address, rotor__lua_protocol(class), &options, &handle);
     if (error) {
-        rotor__lua_free_seed(seed);
+        rotor__lua_free_seed(options.seed);
         on_closed(p);
     }
     return rotor__lua_opened(L, ll, address, error, handle);

@@ -155,11 +155,11 @@ static void on_fatal(rotor_stream *base, rotor_scope *scope, int error)
     rotor__lua_stream *s = (rotor__lua_stream *)base;
     call c = {.s = s, .which = FATAL, .error = error, .ref = LUA_NOREF};
     bool created = s->class != NULL;
+    char peer[ROTOR_ADDRESS_SIZE];
     if (!created) { /* the connection was never made: fatal is all this stream hears */
         init(s);
-        const rotor__lua_seed *seed = rotor_stream_seed_left(base);
-        c.ref = seed->ref;
-        c.address = seed->address;
+        c.ref = ((const rotor__lua_seed *)rotor_stream_seed_left(base))->ref;
+        c.address = rotor_stream_peer(base, peer, sizeof peer) ? NULL : peer;
     }
     (void)call_it(&c);
     if (!created)

@@ -6,6 +6,7 @@
 ** note what has happened, and have the handshake called. */
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -323,6 +324,17 @@ static void connecting_close(rotor_stream *s)
     } else {
         free_connector(c);
     }
+}
+
+int rotor__connecting_peer(const rotor_stream *s, char *text, size_t size)
+{
+    if (s->transport->handshake != connecting_handshake)
+        return UV_EINVAL;
+    const connector *c = ROTOR__CONTAINER(s->transport, const connector, transport);
+    if (c->numeric.len > 0)
+        return rotor_address_format(&c->numeric, text, size);
+    snprintf(text, size, "%s:%s", c->host.name, c->host.port);
+    return 0;
 }
 
 /* -- making one -------------------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "address.h"
-#include "stream.h"
+#include "private.h"
 
 static ssize_t negated(ssize_t n)
 {
@@ -70,6 +70,8 @@ static int address_of(const rotor_stream *s, char *text, size_t size,
 
 int rotor_stream_peer(const rotor_stream *s, char *text, size_t size)
 {
+    if (s->transport->handshake && rotor__connecting_peer(s, text, size) == 0)
+        return 0;
     return address_of(s, text, size, getpeername);
 }
 

@@ -50,6 +50,10 @@ int rotor__connect_seed(rotor_loop *loop, const char *address, const rotor_proto
                         const rotor_connect_options *options, rotor_stream_seed *seed);
 void rotor__connect_seed_free(const rotor_stream_seed *seed);
 
+/* What `s` is connecting to, or could not, as rotor_stream_peer() has it. UV_EINVAL: its transport is
+** another one. */
+int rotor__connecting_peer(const rotor_stream *s, char *text, size_t size);
+
 /* What a datagram socket is created from. It takes `fd`, and puts -1 there. */
 typedef struct rotor__datagram_seed {
     const rotor_datagram_protocol *protocol;

@@ -237,7 +237,8 @@ static inline size_t rotor_stream_unsent(const rotor_stream *s)
 void rotor_stream_shutdown(rotor_stream *s);
 
 /* The peer's or the own address as text ("127.0.0.1:4242", "unix:/path", "unix:"), cut to `size` bytes
-** with the final NUL. 0 or an error; then the text is empty. */
+** with the final NUL. While a connection is being made, and in `fatal` when it was not, the peer is
+** what rotor_connect() was given, perhaps a name. 0 or an error; then the text is empty. */
 int rotor_stream_peer(const rotor_stream *s, char *text, size_t size);
 int rotor_stream_local(const rotor_stream *s, char *text, size_t size);
 

@@ -234,6 +234,36 @@ static void assert_fails(const char *address, const char *log, int error)
     }
 }
 
+static char called[64]; /* the peer, in `fatal` */
+
+static void ask_for_peer(rotor_stream *s, rotor_scope *scope, int error)
+{
+    char less[3];
+    assert_int_equal(rotor_stream_peer(s, called, sizeof called), 0);
+    assert_int_equal(rotor_stream_peer(s, less, sizeof less), 0);
+    assert_int_equal(strlen(less), 2);
+    assert_memory_equal(less, called, 2);
+    script_protocol.fatal(s, scope, error);
+}
+
+static void who_was_not_reached_is_known(void **state)
+{
+    static const char *const addresses[][2] = {{"1", "127.0.0.1:1"},
+                                               {"[0::1]:1", "[::1]:1"},
+                                               {"unix:/nobody/here", "unix:/nobody/here"},
+                                               {"two.test:1", "two.test:1"}};
+    for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) {
+        fixture f;
+        begin(&f);
+        f.sc.protocol.fatal = ask_for_peer;
+        connect_to(&f, addresses[i][0]);
+        TURN_UNTIL(f.st.loop, stage_is_over(&f.st));
+        assert_string_equal(called, addresses[i][1]);
+        assert_int_equal(f.sc.fatals, 1);
+        end(&f);
+    }
+}
+
 /* A port that nobody listens on, and a while nobody else takes. */
 static void take_port(int *fd, char where[128])
 {
@@ -423,7 +453,9 @@ static void nothing_can_be_written_before_it_is_made(void **state)
     assert_int_equal(rotor_stream_write(s, "early", 5), ROTOR_ECLOSED);
     assert_null(rotor_stream_output(s));
     assert_int_equal(rotor_stream_unsent(s), 0);
-    assert_int_equal(rotor_stream_peer(s, text, sizeof text), UV_EBADF);
+    assert_int_equal(rotor_stream_local(s, text, sizeof text), UV_EBADF);
+    assert_int_equal(rotor_stream_peer(s, text, sizeof text), 0);
+    assert_string_equal(text, where);
     assert_int_equal(rotor_wake(f.st.loop, f.st.self), 0);
     /* Nor does that depend on a seed. */
     rotor_handle other;
@@ -527,6 +559,7 @@ int main(void)
         TEST(unix_sockets_are_reached),
         TEST(small_packets_are_not_delayed_unless_asked),
         TEST(a_silent_peer_is_asked_if_wanted),
+        TEST(who_was_not_reached_is_known),
         TEST(who_refuses_is_fatal),
         TEST(no_unix_socket_is_fatal),
         TEST(a_socket_that_is_not_for_us_is_fatal),

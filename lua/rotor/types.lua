@@ -577,7 +577,7 @@ function Stream:abort() end
 ---@return rotor.Intent
 function Stream:error(value) end
 
---- The peer's address.
+--- The peer's address; in `fatal`, when there was no connection, what was to be connected to.
 ---@return string?
 ---@return string? message
 ---@return string? name
