@@ -55,14 +55,16 @@ TEST_C    := $(wildcard csrc/test/test_*.c)
 # Any other file in csrc/test is linked to every test.
 SHARED_C  := $(filter-out $(TEST_C),$(wildcard csrc/test/*.c))
 FUZZ_C    := $(wildcard csrc/fuzz/fuzz_*.c)
-EXAMPLE_C := $(wildcard examples/*.c)
+# What programs in Lua load: the examples that say so, and modules for the tests.
+LOADED_C  := $(shell grep -ls '^ROTOR_EXPORTS' examples/*.c) $(wildcard csrc/test/lua/*.c)
+EXAMPLE_C := $(filter-out $(LOADED_C),$(wildcard examples/*.c))
 BENCH_C   := $(wildcard bench/*.c)
-ALL_C     := $(LIB_C) $(MODULE_C) $(TEST_C) $(SHARED_C) $(FUZZ_C) $(EXAMPLE_C) $(BENCH_C)
+ALL_C     := $(LIB_C) $(MODULE_C) $(TEST_C) $(SHARED_C) $(FUZZ_C) $(LOADED_C) $(EXAMPLE_C) $(BENCH_C)
 ALL_LUA   := $(sort $(shell find lua -name '*.lua'))
 ROCKSPEC  := rockspec/rotor-scm-1.rockspec
 
 # What a user of librotor includes; a private.h is between the files of rotor, scan.h of http/.
-HEADERS := csrc/rotor.h \
+HEADERS := csrc/rotor.h csrc/rotor_lua.h \
     $(filter-out %/private.h %/scan.h,$(wildcard csrc/core/*.h csrc/stream/*.h csrc/http/*.h))
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -71,12 +73,16 @@ TESTS    := $(patsubst csrc/test/%.c,$(BUILD)/test/%,$(TEST_C))
 FUZZERS  := $(patsubst csrc/fuzz/%.c,$(BUILD)/fuzzers/%,$(FUZZ_C))
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(EXAMPLE_C))
 BENCHES  := $(patsubst %.c,$(BUILD)/%,$(BENCH_C))
+LOADED   := $(patsubst csrc/%,%,$(LOADED_C))
+LOADED   := $(patsubst test/lua/%.c,$(BUILD)/test/%.so,$(LOADED:examples/%.c=$(BUILD)/examples/%.so))
+LOADED_EXAMPLES := $(filter $(BUILD)/examples/%,$(LOADED))
+LOADED_TESTS    := $(filter $(BUILD)/test/%,$(LOADED))
 
 .PHONY: all library module examples tests fuzzers benches
 library:  $(BUILD)/librotor.a $(BUILD)/librotor.so
 module:   $(BUILD)/rotor/core.so $(BUILD)/lua
-examples: $(EXAMPLES)
-tests:    $(TESTS)
+examples: $(EXAMPLES) $(LOADED_EXAMPLES)
+tests:    $(TESTS) $(LOADED_TESTS)
 fuzzers:  $(FUZZERS)
 benches:  $(BENCHES)
 
@@ -115,8 +121,8 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(Q)$(COMPILER) $(FLAGS) $(EXTRA) $(CFLAGS) -MMD -MP -c $< -o $@
 
-$(call objects,$(MODULE_C)): EXTRA = $(LUA_CFLAGS)
-$(call objects,$(MODULE_C)): | need-lua
+$(call objects,$(MODULE_C) $(LOADED_C)): EXTRA = $(LUA_CFLAGS)
+$(call objects,$(MODULE_C) $(LOADED_C)): | need-lua
 $(call objects,$(TEST_C) $(SHARED_C)): EXTRA = $(CMOCKA_CFLAGS)
 $(call objects,$(TEST_C) $(SHARED_C)): | need-cmocka
 
@@ -143,6 +149,17 @@ $(BUILD)/rotor/core.so: $(call objects,$(MODULE_C) $(LIB_C))
 	@mkdir -p $(@D)
 	$(Q)$(COMPILER) $(SHARE) $(KEEP_$(VARIANT)) $(SANITIZE) $^ -o $@ $(LDFLAGS) $(UV_LIBS)
 
+# What is loaded finds rotor's functions in the module that loads it.
+define LINK_LOADED
+	$(call say,LINK,$(@:build/%=%))
+	@mkdir -p $(@D)
+	$(Q)$(COMPILER) -shared $(SANITIZE) $< -o $@ $(LDFLAGS)
+endef
+$(LOADED_EXAMPLES): $(BUILD)/%.so: $(BUILD)/obj/%.o
+	$(LINK_LOADED)
+$(LOADED_TESTS): $(BUILD)/test/%.so: $(BUILD)/obj/csrc/test/lua/%.o
+	$(LINK_LOADED)
+
 # Programs hold the library, so that they run from anywhere.
 $(EXAMPLES) $(BENCHES): $(BUILD)/%: $(BUILD)/obj/%.o $(BUILD)/librotor.a
 	$(call say,LINK,$(@:build/%=%))
@@ -155,8 +172,8 @@ $(BUILD)/bench/echo_libev: MORE_LIBS = -lev
 # The one test in C of the Lua module holds both the module and Lua.
 $(BUILD)/obj/csrc/test/test_lua.o: EXTRA = $(CMOCKA_CFLAGS) $(LUA_CFLAGS)
 $(BUILD)/obj/csrc/test/test_lua.o: | need-lua
-$(BUILD)/test/test_lua: $(call objects,$(MODULE_C))
-$(BUILD)/test/test_lua: MORE_LIBS = $(LUA_LIBS) -lm
+$(BUILD)/test/test_lua: $(call objects,$(MODULE_C)) | $(BUILD)/test/loaded.so
+$(BUILD)/test/test_lua: MORE_LIBS = -rdynamic $(LUA_LIBS) -lm
 
 $(TESTS): $(BUILD)/test/%: $(BUILD)/obj/csrc/test/%.o $(call objects,$(SHARED_C)) \
           $(BUILD)/librotor.a

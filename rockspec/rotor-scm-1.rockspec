@@ -56,6 +56,7 @@ build = {
         "csrc/lua/future_combine.c",
         "csrc/lua/handle.c",
         "csrc/lua/http.c",
+        "csrc/lua/load.c",
         "csrc/lua/loop.c",
         "csrc/lua/machine.c",
         "csrc/lua/persist.c",

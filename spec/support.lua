@@ -136,6 +136,12 @@ function support.exchange(loop, address, bytes)
   return call.answer
 end
 
+--- The path of a shared object that was built for the specs.
+function support.shared(name)
+  local core = assert(package.searchpath("rotor.core", package.cpath))
+  return (core:gsub("rotor/core%.so$", "test/" .. name .. ".so"))
+end
+
 --- Run Lua code in a process of its own: what it printed, errors included, and its exit status.
 function support.program(code, ...)
   local script = os.tmpname()

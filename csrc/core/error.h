@@ -26,7 +26,9 @@
        "no sockets were passed: LISTEN_PID is not this process, or no LISTEN_FDS")                 \
     XX(EFDNAME, -10015, "no socket of that name was passed in LISTEN_FDNAMES")                     \
     XX(ETAKEN, -10016, "the passed socket was taken or closed before")                             \
-    XX(ELISTENING, -10017, "not a stream socket that listens")
+    XX(ELISTENING, -10017, "not a stream socket that listens")                                     \
+    XX(ELOAD, -10018, "not a module that can be loaded")                                           \
+    XX(EVERSION, -10019, "made for another version of rotor")
 
 /* XX(name, code, status, message): why an HTTP message was refused, and the status it is answered
 ** with. The section named is of RFC 9112 unless another RFC is given. */

@@ -1,16 +1,22 @@
 /* Machine types and protocols as Lua declares them: a name and a table of transitions. */
 #include "lua_private.h"
 
+rotor__lua_class *rotor__lua_bare_class(lua_State *L, const rotor__kind *kind)
+{
+    rotor__lua_class *class = rotor__lua_new(L, kind, sizeof *class, ROTOR__CLASS_USERVALUES);
+    class->metatable = class->anchor = LUA_NOREF;
+    for (int i = 0; i < ROTOR__LUA_TRANSITIONS; i++)
+        class->transitions[i] = LUA_NOREF;
+    return class;
+}
+
 rotor__lua_class *rotor__lua_new_class(lua_State *L, const rotor__kind *kind,
                                        const char *const *names)
 {
     luaL_checkstring(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
-    rotor__lua_class *class = rotor__lua_new(L, kind, sizeof *class, ROTOR__CLASS_USERVALUES);
+    rotor__lua_class *class = rotor__lua_bare_class(L, kind);
     class->names = names;
-    class->metatable = class->anchor = LUA_NOREF;
-    for (int i = 0; i < ROTOR__LUA_TRANSITIONS; i++)
-        class->transitions[i] = LUA_NOREF;
     lua_pushvalue(L, 1);
     rotor__lua_set_title(L, class);
     for (int i = 0; names[i]; i++) {

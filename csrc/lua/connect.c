@@ -9,15 +9,21 @@
 
 rotor__lua_seed *rotor__lua_new_seed(lua_State *L, rotor__lua_loop *ll, int index)
 {
-    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    rotor__lua_class *class = rotor__lua_retain(L, index);
+    rotor__lua_class *class = lua_touserdata(L, index);
+    rotor__lua_seed begun = {.ll = ll, .class = class, .ref = LUA_NOREF};
+    if (class->exported) {
+        begun.error = rotor__lua_from_lua(L, class, lua_gettop(L), &begun.made);
+        lua_pop(L, 1);
+    } else {
+        begun.ref = luaL_ref(L, LUA_REGISTRYINDEX);
+        rotor__lua_retain(L, index);
+    }
     rotor__lua_seed *seed = rotor_alloc(sizeof *seed);
     if (!seed) {
-        rotor__lua_release(ll, class);
-        luaL_unref(L, LUA_REGISTRYINDEX, ref);
+        rotor__lua_clear_seed(&begun);
         luaL_error(L, "not enough memory");
     }
-    *seed = (rotor__lua_seed){ll, class, ref};
+    *seed = begun;
     return seed;
 }
 
@@ -25,8 +31,10 @@ void rotor__lua_clear_seed(rotor__lua_seed *seed)
 {
     luaL_unref(seed->ll->vm->D, LUA_REGISTRYINDEX, seed->ref);
     seed->ref = LUA_NOREF;
-    if (seed->class)
+    if (seed->class && !seed->class->exported)
         rotor__lua_release(seed->ll, seed->class);
+    else if (seed->class && !seed->error)
+        rotor__lua_release_made(seed->class, seed->made);
     seed->class = NULL;
 }
 
@@ -37,12 +45,30 @@ void rotor__lua_free_seed(void *data)
     rotor_free(seed);
 }
 
-void rotor__lua_push_seed(lua_State *L, int index)
+/* [-0, +1, e] The seed's value in the options at `index` (or none). */
+static void push_seed(lua_State *L, int index)
 {
     if (lua_isnoneornil(L, index))
         lua_pushnil(L);
     else
         lua_getfield(L, index, "seed");
+}
+
+int rotor__lua_begin(lua_State *L, rotor__lua_loop *ll, int index, rotor__lua_start *start)
+{
+    const rotor__lua_class *class = lua_touserdata(L, index);
+    *start = (rotor__lua_start){NULL, NULL};
+    push_seed(L, index + 1);
+    if (!class->exported) {
+        start->seed = rotor__lua_new_seed(L, ll, index);
+        start->release = rotor__lua_free_seed;
+        return 0;
+    }
+    int error = rotor__lua_from_lua(L, class, lua_gettop(L), &start->seed);
+    lua_pop(L, 1);
+    if (class->exported->from_lua)
+        start->release = class->exported->release;
+    return error ? rotor__lua_fail(L, error) : 0;
 }
 
 /* -- listening and connecting ------------------------------------------------------------------ */
@@ -86,18 +112,22 @@ int rotor__lua_listen(lua_State *L)
                                         "keepalive", "connections", "seed",      NULL};
     int a = rotor__lua_args(L);
     const char *address = luaL_checkstring(L, a);
-    rotor__lua_class *class = rotor__lua_check(L, a + 1, &rotor__kind_protocol);
+    const rotor__lua_class *class = rotor__lua_check(L, a + 1, &rotor__kind_protocol);
     const char *failed;
-    rotor_listen_options options = {.closed = rotor__lua_free_seed, .failed = &failed};
+    rotor_listen_options options = {.failed = &failed};
+    rotor__lua_start start;
     rotor_handle handle;
     rotor__lua_check_options(L, a + 2, known);
     rotor__lua_listen_options(L, a + 2, &options);
     rotor__lua_loop *ll = rotor__lua_meant(L);
-    rotor__lua_push_seed(L, a + 2);
-    options.seed = rotor__lua_new_seed(L, ll, a + 1);
+    int failure = rotor__lua_begin(L, ll, a + 1, &start);
+    if (failure)
+        return failure;
+    options.seed = start.seed;
+    options.closed = start.release;
     int error = rotor_listen(ll->loop, address, rotor__lua_protocol(class), &options, &handle);
     if (error)
-        rotor__lua_free_seed(options.seed);
+        rotor__lua_cancel(&start);
     return rotor__lua_listening(L, ll, address, failed, error, handle);
 }
 
@@ -107,18 +137,22 @@ int rotor__lua_connect(lua_State *L)
     static const char *const known[] = {"timeout", "delay", "keepalive", "seed", NULL};
     int a = rotor__lua_args(L);
     const char *address = luaL_checkstring(L, a);
-    rotor__lua_class *class = rotor__lua_check(L, a + 1, &rotor__kind_protocol);
-    rotor_connect_options options = {.release = rotor__lua_free_seed};
+    const rotor__lua_class *class = rotor__lua_check(L, a + 1, &rotor__kind_protocol);
+    rotor_connect_options options = {0};
+    rotor__lua_start start;
     rotor_handle handle;
     rotor__lua_check_options(L, a + 2, known);
     options.timeout_ms = rotor__lua_option_ms(L, a + 2, "timeout");
     options.delay = rotor__lua_option_bool(L, a + 2, "delay");
     options.keepalive_s = (uint32_t)rotor__lua_option(L, a + 2, "keepalive", 1, 32767);
     rotor__lua_loop *ll = rotor__lua_meant(L);
-    rotor__lua_push_seed(L, a + 2);
-    options.seed = rotor__lua_new_seed(L, ll, a + 1);
+    int failure = rotor__lua_begin(L, ll, a + 1, &start);
+    if (failure)
+        return failure;
+    options.seed = start.seed;
+    options.release = start.release;
     int error = rotor_connect(ll->loop, address, rotor__lua_protocol(class), &options, &handle);
     if (error)
-        rotor__lua_free_seed(options.seed);
+        rotor__lua_cancel(&start);
     return rotor__lua_opened(L, ll, address, error, handle);
 }

@@ -302,5 +302,6 @@ LUAMOD_API int luaopen_rotor_core(lua_State *L)
     rotor__lua_open_trace(L);
     rotor__lua_open_future(L);
     rotor__lua_open_http(L);
+    rotor__lua_open_load(L);
     return 1;
 }

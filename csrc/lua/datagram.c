@@ -245,20 +245,21 @@ int rotor__lua_udp(lua_State *L)
 {
     int a = rotor__lua_args(L);
     const char *address = luaL_optstring(L, a, NULL);
-    rotor__lua_class *class = rotor__lua_check(L, a + 1, &rotor__kind_datagram);
-    rotor_udp_options options = {.release = rotor__lua_free_seed};
+    const rotor__lua_class *class = rotor__lua_check(L, a + 1, &rotor__kind_datagram);
+    rotor_udp_options options = {0};
+    rotor__lua_start start;
     rotor_handle handle;
     lua_settop(L, a + 2);
     check_udp_options(L, a + 2, &options);
     rotor__lua_loop *ll = rotor__lua_meant(L);
-    if (lua_isnil(L, a + 2))
-        lua_pushnil(L);
-    else
-        lua_getfield(L, a + 2, "seed");
-    options.seed = rotor__lua_new_seed(L, ll, a + 1);
-    int error = rotor_udp(ll->loop, address, &class->datagram, &options, &handle);
+    int failure = rotor__lua_begin(L, ll, a + 1, &start);
+    if (failure)
+        return failure;
+    options.seed = start.seed;
+    options.release = start.release;
+    int error = rotor_udp(ll->loop, address, rotor__lua_datagram(class), &options, &handle);
     if (error)
-        rotor__lua_free_seed(options.seed);
+        rotor__lua_cancel(&start);
     const char *where = address ? address : options.peer ? options.peer : "any";
     if (error && address && options.peer)
         where = lua_pushfstring(L, "%s to %s", address, options.peer);

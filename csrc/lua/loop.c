@@ -33,7 +33,10 @@ static void on_error(rotor_loop *loop, rotor_machine *m, int error)
     if (m->type == &rotor_stream_type) {
         const rotor_stream *s = (rotor_stream *)m;
         bool connecting = s->transport->handshake != NULL;
-        if (!(connecting && !s->protocol->fatal) && error != ROTOR_EUNEXPECTED)
+        bool unheard = connecting && !s->protocol->fatal;
+        bool chosen = !connecting && s->intent.kind == ROTOR_INTENT_ERROR && error != ROTOR_EEOF &&
+                      error != ROTOR_ELIMIT; /* by a protocol in C */
+        if (!unheard && !chosen)
             return;
         if (connecting && rotor_stream_peer(s, peer, sizeof peer) == 0)
             address = peer;

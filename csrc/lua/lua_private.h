@@ -13,7 +13,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "../rotor.h"
+#include "../rotor_lua.h"
 
 typedef struct rotor__vm rotor__vm;
 typedef struct rotor__lua_trace rotor__lua_trace;
@@ -163,7 +163,9 @@ extern const rotor__kind rotor__kind_type, rotor__kind_scope, rotor__kind_protoc
 
 enum { ROTOR__LUA_TRANSITIONS = 8 };
 
-/* A machine type or protocol, of streams or datagrams, declared in Lua. */
+/* A machine type or protocol, of streams or datagrams, declared in Lua or loaded. A loaded one has but
+** `title` and `exported`, and of a type what its machines begin as; it stays as long as the Lua state
+** does. */
 typedef struct rotor__lua_class {
     rotor__object object;
     const char *const *names;                /* of its transitions, NULL-terminated */
@@ -174,6 +176,7 @@ typedef struct rotor__lua_class {
     const struct rotor__lua_class *root; /* of a state: its protocol; or else NULL */
     const char *title;                   /* for messages: "Name", or "Name.state" */
     rotor__lua_trace *trace;             /* of a protocol that is or was traced; or NULL */
+    const rotor_export *exported;        /* NULL: declared in Lua */
     union {
         rotor_type type;
         rotor_protocol protocol;
@@ -183,6 +186,9 @@ typedef struct rotor__lua_class {
 
 /* The uservalues of a class: its title's bytes, and its states by their names. */
 enum { ROTOR__CLASS_TITLE = 1, ROTOR__CLASS_STATES, ROTOR__CLASS_USERVALUES = 2 };
+
+/* [-0, +1, m] A class without anything. */
+rotor__lua_class *rotor__lua_bare_class(lua_State *L, const rotor__kind *kind);
 
 /* [-0, +1, e] The class declared by the name at index 1 and the table at index 2. */
 rotor__lua_class *rotor__lua_new_class(lua_State *L, const rotor__kind *kind,
@@ -215,11 +221,14 @@ static inline void rotor__lua_push_transition(lua_State *L, const rotor__lua_cla
 int rotor__lua_no_verdict(lua_State *D, const rotor__lua_class *class, int which,
                           const char *wanted);
 
-/* What a Lua machine is created from. */
+/* What a Lua machine is created from, and a loaded one by way of it. */
 typedef struct rotor__lua_seed {
     rotor__lua_loop *ll;
     rotor__lua_class *class; /* retained; NULL once it was taken, with `ref` */
     int ref;                 /* to the seed's value */
+    bool passed;             /* it is a block of its own, which `create` frees */
+    void *made;              /* of a loaded class: what its from_lua has made, to be released */
+    int error;               /* or why it has not: `create` is to fail with that */
 } rotor__lua_seed;
 
 /* [-0, +0, e] A seed of the class at `index` and the value on top, which it pops. */
@@ -228,6 +237,44 @@ void rotor__lua_free_seed(void *seed);
 
 /* Give back what the seed holds. */
 void rotor__lua_clear_seed(rotor__lua_seed *seed);
+
+/* -- loaded types and protocols (load.c) ------------------------------------------------------- */
+
+/* [-0, +0, e] Have the C seed of a loaded class made from the value at `index`. 0 or a negative code.
+** Whoever gets it releases it, and throws nothing before. */
+int rotor__lua_from_lua(lua_State *L, const rotor__lua_class *class, int index, void **made);
+void rotor__lua_release_made(const rotor__lua_class *class, void *made);
+
+/* [-0, +1, e] What the loaded machine `m` is done with. */
+void rotor__lua_push_done(lua_State *L, const rotor_machine *m);
+
+/* What the streams, or datagram sockets, of a class run, if they are not traced. */
+static inline const rotor_protocol *rotor__lua_own_protocol(const rotor__lua_class *class)
+{
+    return class->exported ? class->exported->protocol : &class->protocol;
+}
+
+static inline const rotor_datagram_protocol *rotor__lua_datagram(const rotor__lua_class *class)
+{
+    return class->exported ? class->exported->datagram : &class->datagram;
+}
+
+/* And what they begin with. */
+typedef struct rotor__lua_start {
+    void *seed;
+    void (*release)(void *seed); /* NULL: nothing is to be done */
+} rotor__lua_start;
+
+/* [-0, +0 or 3, e] Make it for the protocol at `index`, with the seed in the options behind it. 0; or 3,
+** the failure, and there is nothing to be released. Until `seed` is given away nothing may be thrown. */
+int rotor__lua_begin(lua_State *L, rotor__lua_loop *ll, int index, rotor__lua_start *start);
+
+/* As nothing began with it. */
+static inline void rotor__lua_cancel(const rotor__lua_start *start)
+{
+    if (start->release)
+        start->release(start->seed);
+}
 
 /* [-0, +1 or 0, -] On D: why a machine of a Lua type has ended with an error, if that is still to be
 ** reported; false if not. */
@@ -249,9 +296,6 @@ void rotor__lua_free_traces(rotor__vm *vm);
 
 /* The options that listening takes, from the table at `index` (or none). */
 void rotor__lua_listen_options(lua_State *L, int index, rotor_listen_options *options);
-
-/* [-0, +1, e] The seed's value in the options at `index` (or none). */
-void rotor__lua_push_seed(lua_State *L, int index);
 
 /* [-0, +1 or 3, m] The handle, or the failure with the address in its message. */
 int rotor__lua_opened(lua_State *L, rotor__lua_loop *ll, const char *address, int error,
@@ -291,6 +335,7 @@ void rotor__lua_open_socket(lua_State *L);
 void rotor__lua_open_trace(lua_State *L);
 void rotor__lua_open_future(lua_State *L);
 void rotor__lua_open_http(lua_State *L);
+void rotor__lua_open_load(lua_State *L);
 
 rotor__vm *rotor__lua_vm(lua_State *L);
 

@@ -45,6 +45,10 @@ static int push_end(lua_State *D, const rotor_machine *child, int error)
     int ref = is_lua_machine(child) ? ((const lua_machine *)child)->value_ref : LUA_NOREF;
     if (error && ref == LUA_NOREF)
         return rotor__lua_fail(D, error);
+    if (!is_lua_machine(child)) {
+        rotor__lua_push_done(D, child);
+        return 1;
+    }
     if (error)
         lua_pushnil(D);
     lua_rawgeti(D, LUA_REGISTRYINDEX, ref);
@@ -128,6 +132,8 @@ static rotor_response transition(rotor_scope *scope, call *c)
         return rotor_error(error);
     }
     rotor_response r = ll->response;
+    if (m->spawn.ref != LUA_NOREF && r.kind != ROTOR_SPAWN)
+        rotor__lua_clear_seed(&m->spawn); /* it wants no child after all */
     if (m->value_ref != LUA_NOREF && r.kind != ROTOR_DONE && r.kind != ROTOR_ERROR)
         clear_value(m); /* it has thought better of it */
     return r;
@@ -146,7 +152,7 @@ static rotor_response on_create(rotor_machine *base, rotor_scope *scope, void *d
     m->spawn.ll = m->ll;
     seed->class = NULL;
     seed->ref = LUA_NOREF;
-    if (base->parent.generation == 0) /* of rotor_add(), not in a parent */
+    if (seed->passed)
         rotor__lua_free_seed(seed);
     rotor_response r = transition(scope, &c);
     luaL_unref(m->ll->vm->D, LUA_REGISTRYINDEX, c.ref);
@@ -263,8 +269,12 @@ int rotor__lua_add(lua_State *L)
     rotor__lua_loop *ll = rotor__lua_meant(L);
     lua_settop(L, a + 1);
     rotor__lua_seed *seed = rotor__lua_new_seed(L, ll, a);
-    int error = rotor_add(ll->loop, &class->type, seed, &handle);
-    if (error && error != ROTOR_ELUA) /* which is `create` having failed, with the seed its own */
+    bool later = rotor_loop_busy(ll->loop);
+    seed->passed = later;
+    int error = seed->error;
+    if (!error)
+        error = rotor_add(ll->loop, &class->type, seed, &handle);
+    if (error || !later)
         rotor__lua_free_seed(seed);
     if (error)
         return rotor__lua_fail(L, error);
@@ -317,8 +327,10 @@ static int scope_spawn(lua_State *L)
     rotor__lua_seed *seed = &machine_of(so)->spawn;
     lua_settop(L, 3);
     rotor__lua_clear_seed(seed);
-    seed->ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    seed->class = rotor__lua_retain(L, 2);
+    lua_pushvalue(L, 3);
+    seed->ref = luaL_ref(L, LUA_REGISTRYINDEX); /* also of a loaded one, for spawn_error */
+    seed->error = class->exported ? rotor__lua_from_lua(L, class, 3, &seed->made) : 0;
+    seed->class = class->exported ? class : rotor__lua_retain(L, 2);
     return respond(L, so, rotor_spawn(so->ll->scope, &class->type, seed));
 }
 

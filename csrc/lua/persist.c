@@ -56,13 +56,13 @@ static int call_down(lua_State *D)
 static void on_up(rotor_scope *scope, rotor_handle stream, void *context)
 {
     call c = {.p = context, .stream = stream};
-    (void)rotor__lua_run(c.p->ll, call_up, &c, c.p->class->protocol.name, "up");
+    (void)rotor__lua_run(c.p->ll, call_up, &c, c.p->class->title, "up");
 }
 
 static void on_down(rotor_scope *scope, int error, uint64_t wait_ms, void *context)
 {
     call c = {.p = context, .error = error, .wait_ms = wait_ms};
-    (void)rotor__lua_run(c.p->ll, call_down, &c, c.p->class->protocol.name, "down");
+    (void)rotor__lua_run(c.p->ll, call_down, &c, c.p->class->title, "down");
 }
 
 /* There is no function to be told. That a connection has ended is no news then, but a mistake is. */
@@ -70,7 +70,7 @@ static void on_down_unheard(rotor_scope *scope, int error, uint64_t wait_ms, voi
 {
     const persistence *p = context;
     if (error == ROTOR_EUNEXPECTED)
-        rotor__lua_report_error(p->ll, p->class->protocol.name, error, p->address);
+        rotor__lua_report_error(p->ll, p->class->title, error, p->address);
 }
 
 static void on_closed(void *context)
@@ -92,6 +92,14 @@ static bool push_callback(lua_State *L, int index, const char *name)
     return type == LUA_TFUNCTION;
 }
 
+/* [persist] */
+static int anchor(lua_State *L)
+{
+    persistence *p = lua_touserdata(L, 1);
+    p->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
 /* [-0, +1 or 3, e] persist(address, protocol[, options]) */
 int rotor__lua_persist(lua_State *L)
 {
@@ -99,12 +107,12 @@ int rotor__lua_persist(lua_State *L)
                                         "up",      "down",  "seed",      NULL};
     int a = rotor__lua_args(L);
     const char *address = luaL_checkstring(L, a);
-    rotor__lua_class *class = rotor__lua_check(L, a + 1, &rotor__kind_protocol);
+    const rotor__lua_class *class = rotor__lua_check(L, a + 1, &rotor__kind_protocol);
+    rotor__lua_start start;
     rotor_handle handle;
     lua_settop(L, a + 2);
     rotor__lua_check_options(L, a + 2, known);
     rotor_persist_options options = {
-        .release = rotor__lua_free_seed,
         .closed = on_closed,
         .timeout_ms = rotor__lua_option_ms(L, a + 2, "timeout"),
         .delay = rotor__lua_option_bool(L, a + 2, "delay"),
@@ -122,15 +130,22 @@ int rotor__lua_persist(lua_State *L)
     lua_pushstring(L, address);
     p->address = lua_tostring(L, -1);
     lua_setiuservalue(L, -2, ADDRESS);
-    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    rotor__lua_push_seed(L, a + 2);
-    options.seed = rotor__lua_new_seed(L, ll, a + 1);
     p->ll = ll;
     p->class = class;
-    p->ref = ref;
+    int failure = rotor__lua_begin(L, ll, a + 1, &start);
+    if (failure)
+        return failure;
+    lua_pushcfunction(L, anchor);
+    lua_insert(L, -2);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+        rotor__lua_cancel(&start);
+        return lua_error(L);
+    }
+    options.seed = start.seed;
+    options.release = start.release;
     int error = rotor_persist(ll->loop, address, rotor__lua_protocol(class), &options, &handle);
     if (error) {
-        rotor__lua_free_seed(options.seed);
+        rotor__lua_cancel(&start);
         on_closed(p);
     }
     return rotor__lua_opened(L, ll, address, error, handle);

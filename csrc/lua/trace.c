@@ -38,7 +38,7 @@ void rotor__lua_free_traces(rotor__vm *vm)
 const rotor_protocol *rotor__lua_protocol(const rotor__lua_class *class)
 {
     const rotor__lua_trace *t = class->trace;
-    return t && t->on ? rotor_trace_protocol(t->trace) : &class->protocol;
+    return t && t->on ? rotor_trace_protocol(t->trace) : rotor__lua_own_protocol(class);
 }
 
 /* [-0, +0, -] The first state of the table at `index` whose name is behind `last` in the alphabet. */
@@ -61,7 +61,7 @@ static int begin(lua_State *L, rotor__lua_class *class)
 {
     rotor__vm *vm = rotor__lua_vm(L);
     rotor__lua_trace *t = rotor_alloc_zero(sizeof *t);
-    int error = t ? rotor_trace_new(&t->trace, &class->protocol) : UV_ENOMEM;
+    int error = t ? rotor_trace_new(&t->trace, rotor__lua_own_protocol(class)) : UV_ENOMEM;
     if (error) {
         rotor_free(t);
         return error;

@@ -43,7 +43,7 @@ static void *lua_resize(void *context, void *ptr, size_t old, size_t size)
 
 /* Everything that takes references or calls back, a bounded number of turns. */
 static const char script[] =
-    "local core, address, all = ...\n"
+    "local core, address, module, all = ...\n"
     "local errors, answers = {}, 0\n"
     "local loop = core.loop { capacity = 32, context = {} }\n"
     "loop:on_error(function(message) errors[#errors + 1] = message end)\n"
@@ -88,6 +88,15 @@ static const char script[] =
     "loop:persist(address, Kept, { up = function(h) up = h end, down = on_down })\n"
     "loop:persist(address .. 'x', Kept, { seed = {}, down = on_down })\n"
     "loop:add(Parent)\n"
+    "local loaded, value = assert(core.load(module)), nil\n"
+    "loop:listen(address .. 'm', loaded.Marks, { seed = 'hello' })\n"
+    "loop:connect(address .. 'm', loaded.Marks, { seed = 'quit\\n' })\n"
+    "loop:persist(address .. 'm', loaded.Marks, { seed = 'quit\\n' })\n"
+    "loop:add(loaded.Delay, {})\n"
+    "loop:add(core.type('Waiting', {\n"
+    "  create = function(_, scope) return scope:spawn(loaded.Delay, { value = 2 }) end,\n"
+    "  child_done = function(_, scope, _, v) value = v; return scope:done() end,\n"
+    "}))\n"
     "local port, future = loop:future()\n"
     "local late = future:map(function(v) return { v } end):and_then(function(v) return v end)\n"
     "port:set({})\n"
@@ -115,7 +124,19 @@ static const char script[] =
     "assert(not all or dot:find('ELUA 1'))\n"
     "assert(not all or (#errors == 4 and answers == 1 and talked >= 9 and\n"
     "  type(late:get()) == 'table'))\n"
-    "assert(not all or (up and #down >= 2))\n";
+    "assert(not all or (up and #down >= 2))\n"
+    "assert(not all or value == 4)\n";
+
+/* [-0, +1, m] The path of loaded.so, which is beside this program. */
+static void push_module(lua_State *L)
+{
+    char path[4096];
+    ssize_t len = readlink("/proc/self/exe", path, sizeof path - 1);
+    assert_true(len > 0);
+    path[len] = '\0';
+    *strrchr(path, '/') = '\0';
+    lua_pushfstring(L, "%s/loaded.so", path);
+}
 
 static int scenario(lua_State *L)
 {
@@ -126,8 +147,9 @@ static int scenario(lua_State *L)
         return lua_error(L);
     lua_insert(L, -2);
     lua_pushfstring(L, "unix:@rotor-test-lua-%d", (int)getpid());
+    push_module(L);
     lua_pushboolean(L, all);
-    lua_call(L, 3, 0);
+    lua_call(L, 4, 0);
     return 0;
 }
 

@@ -13,6 +13,20 @@ rotor.type, rotor.state, rotor.serve = nil, nil, nil -- reached by what is below
 local folder = os.getenv "ROTOR_TRACE"
 local watch = folder and folder ~= "" and require "rotor.trace"(folder)
 
+if watch then
+  local watched = {}
+  function rotor.load(path)
+    local loaded, message, code = core.load(path)
+    for name, class in pairs(loaded or {}) do
+      if not watched[class] and tostring(class):find("^rotor%.protocol: ") then
+        watched[class] = true
+        watch(name, class)
+      end
+    end
+    return loaded, message, code
+  end
+end
+
 local machine_transitions = {
   "create", "spawned", "spawn_error", "timeout", "wakeup", "child_done", "drop",
 }

@@ -54,6 +54,15 @@ function rotor.trace(protocol, on) end
 ---@return string
 function rotor.diagram(protocol) end
 
+--- Load machine types and protocols written in C from a shared object, by their names, to be used
+--- like those declared in Lua; rotor_lua.h has how it is made. A path without a "/" is a file in the
+--- current folder. It is never unloaded, and loading it again gives the same ones.
+---@param path string
+---@return table<string, rotor.MachineType|rotor.Protocol|rotor.Datagram>?
+---@return string? message
+---@return string? name ELOAD: it is none; EVERSION: for another rotor; EINVAL: one that cannot begin
+function rotor.load(path) end
+
 --- Make a loop of its own. Close it when it is not needed any more, which `local loop <close>`
 --- does.
 ---@param options? rotor.LoopOptions
@@ -358,7 +367,7 @@ function Notifier:wakeup() end
 
 --------------------------------------------------------------------------------------------------
 
---- Made by rotor.machine.
+--- Made by rotor.machine, or loaded by rotor.load.
 ---@class rotor.MachineType
 
 --- What a transition of a machine has to return: what a method of its scope has returned.
@@ -427,7 +436,7 @@ function Scope:notifier() end
 
 --------------------------------------------------------------------------------------------------
 
---- Made by rotor.protocol.
+--- Made by rotor.protocol, or loaded by rotor.load.
 ---@class rotor.Protocol
 
 ---@class rotor.ProtocolOptions
@@ -612,7 +621,7 @@ function Stream:ended() end
 
 --------------------------------------------------------------------------------------------------
 
---- Made by rotor.datagram.
+--- Made by rotor.datagram, or loaded by rotor.load.
 ---@class rotor.Datagram
 
 ---@class rotor.DatagramOptions
