@@ -52,6 +52,7 @@ build = {
         "csrc/lua/connect.c",
         "csrc/lua/core.c",
         "csrc/lua/datagram.c",
+        "csrc/lua/descriptor.c",
         "csrc/lua/future.c",
         "csrc/lua/future_combine.c",
         "csrc/lua/handle.c",

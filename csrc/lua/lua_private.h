@@ -292,6 +292,22 @@ const rotor_protocol *rotor__lua_protocol(const rotor__lua_class *class);
 void rotor__lua_untrace(rotor__lua_class *class);
 void rotor__lua_free_traces(rotor__vm *vm);
 
+/* -- descriptors (descriptor.c) ---------------------------------------------------------------- */
+
+/* A rotor_io, and what Lua has of it. */
+typedef struct rotor__lua_io rotor__lua_io;
+
+/* [-0, +1 or 3, e] The io of the machine `m` for the descriptor or file at `index`; it joins those
+** whose first is `*first`. */
+int rotor__lua_open(lua_State *L, int index, rotor__lua_loop *ll, rotor_machine *m,
+                    rotor__lua_io **first);
+
+/* [-0, +0, -] The machine has ended, and so do its ios. */
+void rotor__lua_end_ios(rotor__lua_io *first);
+
+/* [-0, +1, -] */
+void rotor__lua_push_io(lua_State *L, const rotor_io *io);
+
 /* -- listening and connecting (connect.c) ------------------------------------------------------ */
 
 /* The options that listening takes, from the table at `index` (or none). */
@@ -336,6 +352,7 @@ void rotor__lua_open_trace(lua_State *L);
 void rotor__lua_open_future(lua_State *L);
 void rotor__lua_open_http(lua_State *L);
 void rotor__lua_open_load(lua_State *L);
+void rotor__lua_open_descriptor(lua_State *L);
 
 rotor__vm *rotor__lua_vm(lua_State *L);
 

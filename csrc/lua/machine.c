@@ -6,9 +6,9 @@
 const rotor__kind rotor__kind_type = {"rotor.machine type"};
 const rotor__kind rotor__kind_scope = {"rotor.scope"};
 
-enum { CREATE, SPAWNED, SPAWN_ERROR, TIMEOUT, WAKEUP, CHILD_DONE, DROP };
-static const char *const names[] = {"create", "spawned",    "spawn_error", "timeout",
-                                    "wakeup", "child_done", "drop",        NULL};
+enum { CREATE, READY, SPAWNED, SPAWN_ERROR, TIMEOUT, WAKEUP, CHILD_DONE, DROP };
+static const char *const names[] = {"create", "ready",      "spawned", "spawn_error", "timeout",
+                                    "wakeup", "child_done", "drop",    NULL};
 
 typedef struct lua_machine {
     rotor_machine machine;
@@ -18,6 +18,7 @@ typedef struct lua_machine {
     int value_ref;         /* what it is done with, or its error */
     bool reported;         /* the error has been told */
     rotor__lua_seed spawn; /* of the child it is spawning */
+    rotor__lua_io *ios;    /* NULL: none */
 } lua_machine;
 
 /* There is one for each loop; what a transition does with it is noted in the loop. */
@@ -33,6 +34,8 @@ typedef struct call {
     int which;
     rotor_handle handle; /* SPAWNED, CHILD_DONE */
     int ref;             /* CREATE, SPAWN_ERROR: the seed */
+    const rotor_io *io;  /* READY */
+    unsigned events;     /* READY */
     int error;           /* SPAWN_ERROR, CHILD_DONE */
     const rotor_machine *child;
 } call;
@@ -63,6 +66,11 @@ static int push_arguments(lua_State *D, const call *c)
     case CREATE:
         lua_rawgeti(D, LUA_REGISTRYINDEX, c->ref);
         return 1;
+    case READY:
+        rotor__lua_push_io(D, c->io);
+        lua_pushboolean(D, c->events & ROTOR_READABLE);
+        lua_pushboolean(D, c->events & ROTOR_WRITABLE);
+        return 3;
     case SPAWNED:
         rotor__lua_push_handle(D, c->m->ll, c->handle);
         return 1;
@@ -164,6 +172,13 @@ static rotor_response on_create(rotor_machine *base, rotor_scope *scope, void *d
     return r;
 }
 
+static rotor_response on_ready(rotor_machine *base, rotor_scope *scope, rotor_io *io,
+                               unsigned events)
+{
+    return transition(
+        scope, &(call){.m = (lua_machine *)base, .which = READY, .io = io, .events = events});
+}
+
 static rotor_response on_spawned(rotor_machine *base, rotor_scope *scope, rotor_handle child)
 {
     lua_machine *m = (lua_machine *)base;
@@ -215,6 +230,7 @@ static void on_drop(rotor_machine *base)
 {
     lua_machine *m = (lua_machine *)base;
     lua_State *D = m->ll->vm->D;
+    rotor__lua_end_ios(m->ios);
     if (rotor__lua_has(m->class, DROP) && m->self_ref != LUA_NOREF) {
         call c = {.m = m, .which = DROP};
         (void)rotor__lua_run(m->ll, run, &c, m->class->type.name, names[DROP]);
@@ -249,6 +265,7 @@ static int l_type(lua_State *L)
         .name = lua_tostring(L, 1),
         .size = sizeof(lua_machine),
         .create = on_create,
+        .ready = on_ready,
         .spawned = on_spawned,
         .spawn_error = on_spawn_error,
         .timeout = on_timeout,
@@ -334,6 +351,16 @@ static int scope_spawn(lua_State *L)
     return respond(L, so, rotor_spawn(so->ll->scope, &class->type, seed));
 }
 
+/* [-0, +1 or 3, e] open(file or descriptor) */
+static int scope_open(lua_State *L)
+{
+    scope_object *so = check_scope(L);
+    lua_machine *m = machine_of(so);
+    if (!rotor__lua_has(m->class, READY))
+        luaL_error(L, "%s has no transition ready, which would be told", m->class->title);
+    return rotor__lua_open(L, 2, so->ll, &m->machine, &m->ios);
+}
+
 static void set_value(lua_State *L, const scope_object *so)
 {
     lua_machine *m = machine_of(so);
@@ -398,9 +425,10 @@ static int scope_index(lua_State *L)
 }
 
 static const luaL_Reg scope_methods[] = {
-    {"ok", scope_ok},         {"same", scope_same},         {"spawn", scope_spawn},
-    {"done", scope_done},     {"error", scope_error},       {"now", scope_now},
-    {"handle", scope_handle}, {"notifier", scope_notifier}, {NULL, NULL}};
+    {"ok", scope_ok},     {"same", scope_same},     {"spawn", scope_spawn},
+    {"done", scope_done}, {"error", scope_error},   {"now", scope_now},
+    {"open", scope_open}, {"handle", scope_handle}, {"notifier", scope_notifier},
+    {NULL, NULL}};
 
 static const luaL_Reg type_meta[] = {{"__gc", rotor__lua_class_gc}, {NULL, NULL}};
 

@@ -97,6 +97,11 @@ static const char script[] =
     "  create = function(_, scope) return scope:spawn(loaded.Delay, { value = 2 }) end,\n"
     "  child_done = function(_, scope, _, v) value = v; return scope:done() end,\n"
     "}))\n"
+    "local file, line = assert(io.open('/proc/self/mounts')), nil\n" /* which can be watched */
+    "loop:add(core.type('Reader', {\n"
+    "  create = function(_, scope) assert(scope:open(file)):want('r'); return scope:ok() end,\n"
+    "  ready = function(_, scope, watched) line = watched:read(9); return scope:done() end,\n"
+    "}))\n"
     "local port, future = loop:future()\n"
     "local late = future:map(function(v) return { v } end):and_then(function(v) return v end)\n"
     "port:set({})\n"
@@ -125,7 +130,7 @@ static const char script[] =
     "assert(not all or (#errors == 4 and answers == 1 and talked >= 9 and\n"
     "  type(late:get()) == 'table'))\n"
     "assert(not all or (up and #down >= 2))\n"
-    "assert(not all or value == 4)\n";
+    "assert(not all or (value == 4 and #line == 9 and file:close()))\n";
 
 /* [-0, +1, m] The path of loaded.so, which is beside this program. */
 static void push_module(lua_State *L)

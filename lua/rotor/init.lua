@@ -28,7 +28,7 @@ if watch then
 end
 
 local machine_transitions = {
-  "create", "spawned", "spawn_error", "timeout", "wakeup", "child_done", "drop",
+  "create", "ready", "spawned", "spawn_error", "timeout", "wakeup", "child_done", "drop",
 }
 local state_transitions = {
   "bytes_read", "bytes_flushed", "timeout", "wakeup", "exception", "fatal",

@@ -378,6 +378,9 @@ function Notifier:wakeup() end
 ---@class rotor.MachineTransitions
 --- Begin.
 ---@field create fun(self: table, scope: rotor.Scope, seed: any): rotor.Verdict
+--- What an io of the machine waits for is there, or an error that reading or writing will tell;
+--- see Scope.open.
+---@field ready? fun(self: table, scope: rotor.Scope, io: rotor.Io, readable: boolean, writable: boolean): rotor.Verdict
 --- The child asked for exists; absent: wait.
 ---@field spawned? fun(self: table, scope: rotor.Scope, child: rotor.Handle): rotor.Verdict
 --- It does not; at "ECAPACITY" wakeup is called when there is room. Absent: end.
@@ -433,6 +436,54 @@ function Scope:handle() end
 
 ---@return rotor.Notifier
 function Scope:notifier() end
+
+--- Watch a descriptor (of a pipe, a terminal, an eventfd, inotify …) for this machine, which must
+--- have a transition `ready`. It is made non-blocking. An integer is taken over, and closed with the
+--- io or the machine. A file (io.stdin, io.popen "…") stays Lua's: closing it ends the io, and when
+--- the io ends before, the file is as it was. Do not use its own methods meanwhile: they have
+--- buffers. Nothing is waited for yet; see Io.want.
+---@param what integer|file*
+---@return rotor.Io?
+---@return string? message
+---@return string? name EPERM: it is always ready, as regular files are; EEXIST: it is watched already; EBADF
+function Scope:open(what) end
+
+--- A descriptor that a machine watches. It ends with its machine, if it is not closed before; then
+--- all of these fail with ECLOSED.
+---@class rotor.Io
+local Io = {}
+
+--- Have `ready` called whenever there is something to read ("r"), room to write ("w"), or either
+--- ("rw"), until told otherwise; "": never.
+---@param events "r"|"w"|"rw"|""
+---@return true?
+---@return string? message
+---@return string? name
+function Io:want(events) end
+
+--- What is there, at most n bytes of it (8,192 by default).
+---@param n? integer
+---@return string?
+---@return string? message
+---@return string? name EAGAIN: there is nothing yet; EEOF: there will be nothing more
+function Io:read(n) end
+
+--- Write as much as there is room for.
+---@param bytes string
+---@return integer? n how many bytes that was
+---@return string? message
+---@return string? name EAGAIN: there is no room now; EPIPE: there is nobody who reads
+function Io:write(bytes) end
+
+---@return integer?
+---@return string? message
+---@return string? name
+function Io:fd() end
+
+---@return true?
+---@return string? message
+---@return string? name
+function Io:close() end
 
 --------------------------------------------------------------------------------------------------
 
