@@ -51,9 +51,7 @@ local Client = rotor.protocol "Client" {
     return stream:become("head"):expect_delimiter("\r\n\r\n", LONGEST_HEAD, WAIT)
   end,
   states = {
-    answer = {
-      timeout = function(_, stream) return give_up(stream, "no answer in time") end,
-    },
+    answer = { timeout = function(_, stream) return give_up(stream, "no answer in time") end },
     head = {
       parent = "answer",
       bytes_read = function(self, stream, n)
