@@ -296,7 +296,7 @@ lint-rockspec:
 
 # LuaRocks leaves objects beside the sources, so it works on a copy.
 .PHONY: rock
-rock: need-lua ## Install the rock into build/rock with LuaRocks, and run a script against it
+rock: need-lua build/examples/swap_lines.so ## Install the rock into build/rock with LuaRocks, and run a script against it
 	$(NEED) luarocks
 	@rm -rf build/rock build/rock-src && mkdir -p build/rock-src build/log
 	@cp -R csrc lua rockspec build/rock-src

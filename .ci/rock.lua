@@ -1,4 +1,5 @@
--- Run by `make rock` with nothing on the paths but the installed rock: does it load, does it echo?
+-- Run by `make rock` with nothing on the paths but the installed rock: does it load, does it echo,
+-- and does a module in C find rotor's functions in it?
 local rotor = require "rotor"
 
 for _, found in ipairs {
@@ -36,4 +37,5 @@ local server = assert(rotor.listen("127.0.0.1:0", Echo))
 assert(rotor.connect(server:address(), Client))
 rotor.run()
 assert(answer == "hello", "no echo came")
-print("rotor " .. rotor.version .. " from build/rock: echo works")
+assert(assert(rotor.load("build/examples/swap_lines.so")).Lines)
+print("rotor " .. rotor.version .. " from build/rock: echo works, modules load")
