@@ -108,7 +108,7 @@ int main(int argc, char **argv)
         int error = UV_EPROTONOSUPPORT;
         if (sscanf(*argv, "http://%255[^/?#]", host) == 1 && !strpbrk(*argv, " \r\n")) {
             if (!strchr(host, ':') || host[strlen(host) - 1] == ']')
-                strcat(host, ":80");
+                memcpy(host + strlen(host), ":80", sizeof ":80");
             error = rotor_connect(loop, host, &get, &(rotor_connect_options){.seed = *argv}, NULL);
         }
         if (error)
