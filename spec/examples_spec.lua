@@ -78,7 +78,7 @@ describe("the example", function()
       self.heard = self.heard .. stream:take()
       return self.visit.go_on(self, stream)
     end,
-    exception = function(self, stream)
+    exception = function(_, stream)
       return stream:done()
     end,
     drop = function(self)
