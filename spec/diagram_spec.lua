@@ -261,6 +261,24 @@ describe("a diagram", function()
     assert.same({ ["start > Kept"] = "create 3", ["Kept > done"] = "EEOF 3" }, seen.moves)
   end)
 
+  it("is the same for a protocol written in C", function()
+    local loaded = assert(rotor.load(support.shared "loaded"))
+    local P = rotor.trace(loaded.Marks)
+    local listener = assert(loop:listen("127.0.0.1:0", P, { seed = "hello " }))
+    call(listener:address(), "a\nagain\nb\n", "c\nquit\n")
+    listener:close()
+    assert.same({
+      title = "marks",
+      nodes = { marks = "bytes_read 4\\lfatal 0\\l", again = "bytes_read 1\\l" },
+      inside = { marks = "marks", again = "marks" },
+      dashed = {},
+      ends = { done = 2 },
+      moves = { ["start > marks"] = "create 2", ["marks > again"] = "bytes_read 1",
+                ["marks > done"] = "bytes_read 1", ["again > done"] = "EEOF 1" },
+    }, parse(rotor.diagram(P)))
+    rotor.trace(P, false)
+  end)
+
   it("leaves a stream's own view as it is", function()
     local states, other = {}, nil
     local Other = rotor.machine "Other" {
@@ -452,6 +470,18 @@ describe("a diagram", function()
       local output, status = program("ROTOR_TRACE=" .. folder .. "/nowhere", converse)
       assert.equal(0, status)
       assert.equal(2, select(2, output:gsub("rotor: ROTOR_TRACE: [^\n]*No such file[^\n]*\n", "")))
+    end)
+
+    it("may end while a protocol written in C connects", function()
+      assert.same({ "", 0 }, { program("ROTOR_TRACE=", ([[
+        local rotor = require "rotor"
+        local P = rotor.trace(assert(rotor.load %q).Marks)
+        local listener = assert(rotor.listen("127.0.0.1:0", P, { seed = "hello" }))
+        assert(rotor.connect(listener:address(), P, { seed = "hello" }))
+        for _ = 1, 5 do rotor.turn() end
+        assert(rotor.connect(listener:address(), P, { seed = "hello" }))
+        assert(rotor.persist(listener:address(), P, { seed = "hello" }))
+      ]]):format(support.shared "loaded")) })
     end)
 
     it("may end at any time", function()

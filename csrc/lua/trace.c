@@ -24,6 +24,9 @@ static void free_trace(rotor__lua_trace *t)
 
 void rotor__lua_untrace(rotor__lua_class *class)
 {
+    if (class
+            ->exported) /* whose machines do not retain it: the trace stays until they have ended */
+        return;
     if (class->trace)
         free_trace(class->trace);
     class->trace = NULL;
@@ -70,13 +73,15 @@ static int begin(lua_State *L, rotor__lua_class *class)
     t->next = vm->traces;
     if (t->next)
         t->next->link = &t->next;
-    vm->traces = class->trace = t;
+    vm->traces = t;
     lua_getiuservalue(L, 1, ROTOR__CLASS_STATES);
     const rotor_protocol *state = NULL;
     while (!error && (state = next_state(L, lua_gettop(L), state ? state->name : NULL)) != NULL)
         error = rotor_trace_add(t->trace, state);
     if (error)
-        rotor__lua_untrace(class);
+        free_trace(t);
+    else
+        class->trace = t;
     lua_pop(L, 1);
     return error;
 }
