@@ -466,10 +466,16 @@ describe("a diagram", function()
       assert.equal("../a.b", files["___a_b-2.dot"].title)
     end)
 
+    it("is written when there are no finalizers any more", function()
+      assert.same({ "", 3 }, { program("ROTOR_TRACE=" .. folder, converse .. "os.exit(3)") })
+      assert.same({ ["start > Server"] = "create 1", ["Server > done"] = "exception 1" },
+        written()["Server.dot"].moves)
+    end)
+
     it("says when it cannot be written, and ends as ever", function()
       local output, status = program("ROTOR_TRACE=" .. folder .. "/nowhere", converse)
       assert.equal(0, status)
-      assert.equal(2, select(2, output:gsub("rotor: ROTOR_TRACE: [^\n]*No such file[^\n]*\n", "")))
+      assert.equal(4, select(2, output:gsub("rotor: ROTOR_TRACE: [^\n]*No such file[^\n]*\n", "")))
     end)
 
     it("may end while a protocol written in C connects", function()

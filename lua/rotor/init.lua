@@ -11,7 +11,15 @@ rotor.type, rotor.state, rotor.serve = nil, nil, nil -- reached by what is below
 
 -- With ROTOR_TRACE=FOLDER in the environment every protocol is traced.
 local folder = os.getenv "ROTOR_TRACE"
-local watch = folder and folder ~= "" and require "rotor.trace"(folder)
+local watch, save
+if folder and folder ~= "" then
+  watch, save = require "rotor.trace"(folder)
+  rotor.run = function()
+    core.run()
+    save()
+    return true
+  end
+end
 
 if watch then
   local watched = {}

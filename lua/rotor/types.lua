@@ -40,8 +40,7 @@ function rotor.datagram(name, options) end
 --- is not traced pays nothing. Returns the protocol: `local P = rotor.trace(rotor.protocol "P" { … })`.
 ---
 --- With ROTOR_TRACE=FOLDER in the environment every protocol is traced, and its diagram written to
---- FOLDER/NAME.dot when it is not used any more or the program ends, unless by os.exit() without
---- closing the state.
+--- FOLDER/NAME.dot when rotor.run() returns, and when it is not used any more or the program ends.
 ---@param protocol rotor.Protocol
 ---@param on? boolean true
 ---@return rotor.Protocol
