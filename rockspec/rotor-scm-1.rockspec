@@ -76,6 +76,7 @@ build = {
         "csrc/stream/plain.c",
         "csrc/stream/stream.c",
         "csrc/stream/trace.c",
+        "csrc/stream/trace_diagram.c",
       },
       defines = { "_GNU_SOURCE", "NDEBUG" },
       incdirs = { "csrc", "$(LIBUV_INCDIR)" },

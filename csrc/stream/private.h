@@ -1,13 +1,15 @@
 /* What the files of this folder share and do not install: the sockets that a listener has, the
-** seeds of streams that connect, and those of datagram sockets. */
+** seeds of streams that connect, those of datagram sockets, and what a trace counts. */
 #ifndef ROTOR_STREAM_PRIVATE_H
 #define ROTOR_STREAM_PRIVATE_H
 
+#include <limits.h>
 #include <sys/types.h>
 
 #include "connect.h"
 #include "datagram.h"
 #include "listen.h"
+#include "trace.h"
 
 /* One socket that listens. */
 typedef struct rotor__listening {
@@ -68,5 +70,66 @@ typedef struct rotor__datagram_seed {
 
 /* Close a datagram socket, and remove the file of a Unix one. */
 void rotor__datagram_close(int fd);
+
+/* -- tracing ----------------------------------------------------------------------------------- */
+
+/* By which transition; or by none, but of itself. */
+enum {
+    ROTOR__BY_CREATE,
+    ROTOR__BY_BYTES_READ,
+    ROTOR__BY_BYTES_FLUSHED,
+    ROTOR__BY_TIMEOUT,
+    ROTOR__BY_WAKEUP,
+    ROTOR__BY_EXCEPTION,
+    ROTOR__BY_FATAL,
+    ROTOR__BY_NONE
+};
+
+/* To where, if not to a state: the ways to end without an error (less than 0 is an error); and, as no
+** arrow leads there, where all begin. */
+enum {
+    ROTOR__TO_DONE = INT_MAX - 4,
+    ROTOR__TO_LINGER,
+    ROTOR__TO_ABORT,
+    ROTOR__TO_ENDED,
+    ROTOR__TO_START
+};
+
+/* How often a state was left to the one of that index, or to an end, by that transition. */
+typedef struct rotor__arrow {
+    int to, by;
+    uint64_t count;
+} rotor__arrow;
+
+typedef struct rotor__shadow rotor__shadow;
+
+/* What a stream's `protocol` points to. All faces of a shadow are alike; which one it is says by which
+** transition the stream was asked to end. */
+typedef struct rotor__face {
+    rotor_protocol table; /* first */
+    rotor__shadow *of;
+} rotor__face;
+
+/* Stands in for a state, or for the protocol itself. */
+struct rotor__shadow {
+    const rotor_protocol *original;
+    rotor_protocol real; /* its own, with what it takes from its parents */
+    rotor_trace *trace;
+    rotor__shadow *parent, *next;
+    int index;
+    bool entered, has_states;
+    uint64_t here; /* streams */
+    uint64_t counts[ROTOR__BY_NONE];
+    rotor__arrow *arrows; /* sorted by `to` and `by` */
+    size_t narrows;
+    rotor__face faces[ROTOR__BY_NONE + 1];
+};
+
+struct rotor_trace {
+    rotor__shadow entry; /* where streams are before their create; of no state */
+    rotor__shadow home;  /* the protocol itself, with the others behind it */
+    uint64_t streams, uncounted;
+    bool freed;
+};
 
 #endif
