@@ -220,9 +220,10 @@ diagrams: module ## Draw the protocols of the examples, as they run, into build/
 	$(NEED) graphviz
 	@rm -rf $(BUILD)/diagrams && mkdir -p $(BUILD)/diagrams
 	@$(BUILD)/lua .ci/diagrams.lua $(BUILD)/diagrams
-	$(Q)for dot in $(BUILD)/diagrams/*.dot; do \
-	    $(TELL) '  %-4s %s\n' DOT "$${dot#build/}"; \
-	    dot -Tsvg "$$dot" -o "$${dot%.dot}.svg" || exit 1; done
+	$(Q)cd $(BUILD)/diagrams && for dot in */*.dot; do \
+	    svg=$$(echo "$${dot%.dot}" | tr / -).svg; \
+	    $(TELL) '  %-4s %s\n' DOT "$$svg"; \
+	    dot -Tsvg "$$dot" -o "$$svg" || exit 1; done
 
 # ---- Testing -------------------------------------------------------------------------------------
 
