@@ -68,6 +68,38 @@ describe("a future", function()
     assert.has_error(function() _G.assert(future:get()) end, "no luck")
   end)
 
+  it("fails with an error that has a name, which it keeps in combinators", function()
+    local port, future = loop:future()
+    port:fail({ "a table" }, "EMINE")
+    loop:run()
+    assert.same({ nil, { "a table" }, "EMINE" }, { future:get() })
+    assert.same({ nil, { "a table" }, "EMINE" }, { future:get() })
+    local heard
+    for _, combine in ipairs {
+      function(f) return f:map(print) end,
+      function(f) return f:and_then(function(...)
+        heard = table.pack(...)
+        local other_port, other = loop:future()
+        other_port:fail(heard[2], heard[3])
+        return other
+      end) end,
+      function(f) return f:timeout(20) end,
+      function(f) return loop:all { ready(1), f } end,
+      function(f) return loop:first { f } end,
+    } do
+      port, future = loop:future()
+      port:fail("EMINE: no luck", "EMINE")
+      future = combine(future)
+      loop:run()
+      assert.same({ nil, "EMINE: no luck", "EMINE" }, { future:get() })
+    end
+    assert.same({ nil, "EMINE: no luck", "EMINE", n = 3 }, heard)
+    port = loop:future()
+    assert.has_error(function() port:fail("no luck", {}) end,
+      "bad argument #2 to 'fail' (string expected, got table)")
+    port:fail("no luck", nil)
+  end)
+
   it("fails when its port is dropped, closed or collected", function()
     local port, future = loop:future()
     assert.is_nil(port:drop())

@@ -53,7 +53,7 @@ rotor__lua_box *rotor__lua_new_box(lua_State *L, rotor__vm *vm)
         luaL_unref(L, LUA_REGISTRYINDEX, ref);
         luaL_error(L, "not enough memory");
     }
-    *b = (rotor__lua_box){vm, ref};
+    *b = (rotor__lua_box){vm, ref, false};
     return b;
 }
 
@@ -64,9 +64,16 @@ int rotor__lua_push_outcome(lua_State *L, int status, const rotor__lua_box *b)
     if (status)
         lua_pushnil(L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, b->ref);
-    if (status)
+    if (!status)
+        return 1;
+    if (b->named) {
+        lua_rawgeti(L, -1, 1);
+        lua_rawgeti(L, -2, 2);
+        lua_remove(L, -3);
+    } else {
         lua_pushstring(L, rotor_err_name(status));
-    return status ? 3 : 1;
+    }
+    return 3;
 }
 
 /* -- ports ------------------------------------------------------------------------------------- */
@@ -82,8 +89,17 @@ static int resolve(lua_State *L, int status)
     port_object *object = rotor__lua_check(L, 1, &kind_port);
     if (!object->port)
         return luaL_error(L, "the port was used before; it resolves its future once");
+    lua_settop(L, 3);
+    bool named = status && !lua_isnil(L, 3);
+    if (named) {
+        lua_createtable(L, 2, 0);
+        lua_insert(L, 2);
+        lua_rawseti(L, 2, 2);
+        lua_rawseti(L, 2, 1);
+    }
     lua_settop(L, 2);
     rotor__lua_box *b = rotor__lua_new_box(L, object->vm);
+    b->named = named;
     rotor_port *port = object->port;
     object->port = NULL;
     return rotor__lua_result(L, status ? rotor_port_fail_with(port, status, b)
@@ -96,10 +112,11 @@ static int port_set(lua_State *L)
     return resolve(L, 0);
 }
 
-/* [-0, +1 or 3, e] fail(error) */
+/* [-0, +1 or 3, e] fail(error[, name]) */
 static int port_fail(lua_State *L)
 {
     luaL_checkany(L, 2);
+    luaL_optstring(L, 3, NULL);
     return resolve(L, ROTOR_ELUA);
 }
 

@@ -1,5 +1,5 @@
 /* What the files about futures share. A value on its way is a box with a reference to it; so is an error,
-** which in Lua may be any value. */
+** which in Lua may be any value, and may have a name. */
 #ifndef ROTOR_LUA_FUTURE_H
 #define ROTOR_LUA_FUTURE_H
 
@@ -10,6 +10,7 @@ extern const rotor__kind rotor__kind_future;
 typedef struct rotor__lua_box {
     rotor__vm *vm;
     int ref;
+    bool named; /* it is a table of an error and its name */
 } rotor__lua_box;
 
 /* [-1, +0, m] Put the value on top into a box. */

@@ -795,12 +795,13 @@ local Port = {}
 ---@return string? name ECANCELED: nobody waits for it any more; ECLOSED: the loop is closed
 function Port:set(value) end
 
---- Resolve with an error, any value.
+--- Resolve with an error, any value, which those who wait get with its name.
 ---@param error any
+---@param name? string "ELUA" by default
 ---@return true?
 ---@return string? message
 ---@return string? name
-function Port:fail(error) end
+function Port:fail(error, name) end
 
 --- Give up: the future fails with ECANCELED.
 function Port:drop() end
