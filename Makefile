@@ -230,14 +230,14 @@ diagrams: module ## Draw the protocols of the examples, as they run, into build/
 # Each ends with one line "N passed, N failed". What is needed is fetched in one go beforehand.
 .PHONY: test check asan tsan fuzz
 test: ## Run every test there is: check, asan, tsan, fuzz, lint, install, rock
-	$(NEED) compiler libuv lua cmocka busted pkg-config \
+	$(NEED) compiler libuv lua cmocka busted redis-server pkg-config \
 	    gcc fuzzer clang clang-format clang-tidy luacheck luarocks libev
 	@.ci/test check asan tsan fuzz lint install rock
 check: ## Run the C tests and the Lua specs
-	$(NEED) compiler libuv lua cmocka busted
+	$(NEED) compiler libuv lua cmocka busted redis-server
 	@.ci/test check
 asan: ## Run the C tests and the Lua specs under ASan and UBSan
-	$(NEED) gcc libuv lua cmocka busted
+	$(NEED) gcc libuv lua cmocka busted redis-server
 	@.ci/test asan
 tsan: ## Run the C tests under TSan
 	$(NEED) gcc libuv cmocka

@@ -1,5 +1,6 @@
 local rotor = require "rotor"
 local http = require "rotor.http"
+local redis = require "rotor.redis"
 
 -- What is annotated must be there, and what is there must be annotated.
 describe("types.lua", function()
@@ -59,14 +60,18 @@ describe("types.lua", function()
   it("knows the functions of the modules", function()
     assert.same(functions(rotor), annotated_functions("rotor", "."))
     assert.same(functions(http), annotated_functions("http", "."))
+    assert.same(functions(redis), annotated_functions("redis", "."))
     assert.same({ "version" }, annotated_fields "rotor")
+    assert.same({ "null" }, annotated_fields "rotor.redis")
     assert.equal("string", type(rotor.version))
   end)
 
   it("knows the methods of every object", function()
     local loop <close> = rotor.loop()
     local port, future = loop:future()
-    local objects = { Loop = loop, Port = port, Future = future }
+    local client <close> = assert(redis.connect("127.0.0.1:1", { loop = loop }))
+    local objects = { Loop = loop, Port = port, Future = future, RedisClient = client }
+    client:transaction(function(tx) objects.RedisTransaction = tx end)
     local Protocol = rotor.protocol "Protocol" {
       create = function(_, stream)
         objects.Stream = stream
@@ -118,6 +123,7 @@ describe("types.lua", function()
   end)
 
   it("knows all options", function()
+    local loop <close> = rotor.loop()
     local P = rotor.protocol "P" { create = function() end }
     for class, call in pairs {
       ["rotor.LoopOptions"] = function(options) rotor.loop(options) end,
@@ -134,6 +140,11 @@ describe("types.lua", function()
         rotor.udp("0", rotor.datagram "D" { create = function() end }, options)
       end,
       ["rotor.http.ServeOptions"] = function(options) http.serve("0", print, options) end,
+      ["rotor.redis.Options"] = function(options) redis.connect("0", options) end,
+      ["rotor.redis.TransactionOptions"] = function(options)
+        local client <close> = assert(redis.connect("0", { loop = loop }))
+        client:transaction(print, options)
+      end,
     } do
       local _, message = pcall(call, { nonsense = true })
       local known = {}

@@ -934,3 +934,145 @@ function Response:header(name, value) end
 --- Whether it has been answered, or cannot be any more.
 ---@return boolean
 function Response:sent() end
+
+--------------------------------------------------------------------------------------------------
+
+--- `local redis = require "rotor.redis"`
+---@class rotor.redis
+---@field null rotor.redis.Null what stands for a null inside of a reply; a whole reply that is one is nil
+local redis = {}
+
+--- Connect to a Redis server, and again whenever the connection has ended or could not be made.
+--- Nothing waits for a connection: commands fail at once while there is none, see
+--- rotor.redis.Client.ready.
+---@param address? string|integer as for rotor.connect; 127.0.0.1:6379
+---@param options? rotor.redis.Options
+---@return rotor.redis.Client?
+---@return string? message
+---@return string? name
+function redis.connect(address, options) end
+
+--- Whether that element of a reply is an error.
+---@param value any
+---@return boolean
+function redis.is_error(value) end
+
+--- Whether a failure of that name ("WRONGTYPE", "ERR") is what the server has replied, and so no
+--- matter of the connection ("ECONNRESET", "ENOTCONN"). Of nil, which is no failure, it is false.
+---@param name string?
+---@return boolean
+function redis.is_reply(name) end
+
+---@class rotor.redis.Null
+
+--- An error inside of a reply, as among the results of a transaction. tostring() makes
+--- "NAME: message" of it.
+---@class rotor.redis.Error
+---@field name string as in "WRONGTYPE"; "ERR" of one that has none
+---@field message string
+
+--- What the server refuses for its password, user, database or name, also later, ends the client:
+--- it would be refused again.
+---@class rotor.redis.Options
+---@field password? string
+---@field username? string "default"
+---@field database? integer 0
+---@field name? string what CLIENT LIST shows
+---@field protocol? integer 3, or 2 as soon as the server does not know it; 2: do not even ask
+---@field timeout? number seconds for connecting, and again for what is said at the beginning; 10
+---@field keepalive? integer seconds without traffic until TCP asks whether the server is there
+---@field backoff? number seconds until the first new attempt, see rotor.persist
+---@field backoff_max? number
+---@field max_reply? integer bytes of a reply; a larger one ends the connection; 512 MiB
+---@field loop? rotor.Loop the default loop
+---@field on_up? fun(client: rotor.redis.Client) it is connected, and what was subscribed to is so again
+---@field on_down? fun(client: rotor.redis.Client, name: string, message: string, seconds: number?) it is not, or still not; the next attempt comes in so many seconds, or not at all
+---@field on_push? fun(client: rotor.redis.Client, push: any[]) what comes unasked in RESP3, other than messages
+
+--- A client. Every command is a method of its name, `client:set("key", 1)`, `client:hgetall("h")`,
+--- but for those below. It gives a future of the reply; any number may be under way. Those of one
+--- transition leave in one write. Arguments are strings and numbers.
+---
+--- A reply is a string, an integer, a list (also of a set), and in RESP3 a table by key, a float or a
+--- boolean; null is nil, but redis.null inside of a list or table. A future fails with "WRONGTYPE:
+--- Operation against …" and the name "WRONGTYPE" when that is the reply; with ENOTCONN when the
+--- command was not sent, as there is no connection; with the reason when the connection has ended
+--- since then: the command may or may not have been executed.
+---
+--- What blocks, such as BLPOP, blocks all that comes behind it: it is for a client of its own, as is
+--- WATCH outside of transaction().
+---@class rotor.redis.Client
+---@field [string] fun(self: rotor.redis.Client, ...: string|number): rotor.Future
+local RedisClient = {}
+
+--- A future of the client, for when it is connected; failing when it never will be, as the server has
+--- refused it. As long as attempts go on it waits: see rotor.Future.timeout.
+---@return rotor.Future
+function RedisClient:ready() end
+
+--- A command by its name in whatever case, as in `client:call("JSON.GET", "key")`.
+---@param name string
+---@param ... string|number
+---@return rotor.Future
+function RedisClient:call(name, ...) end
+
+--- All commands that `fn` makes, as a transaction: a future of the list of their results, in which
+--- an error is a rotor.redis.Error. nil: what was watched has changed, and nothing was done. With
+--- "EXECABORT" the server has refused a command, and done nothing either.
+---
+--- With `watch` and `read` it first watches those keys and calls `read`, which makes its commands and
+--- returns a future; `fn` is given the value of that, later. Until then there can be no other
+--- transaction of the client (EBUSY).
+---@param fn fun(tx: rotor.redis.Transaction, value: any)
+---@param options? rotor.redis.TransactionOptions
+---@return rotor.Future
+function RedisClient:transaction(fn, options) end
+
+--- Have `fn` called with each message that is published there, from now on, also after another
+--- connection had to be made. A future of how many channels and patterns are subscribed to. In RESP2
+--- a client that has subscribed to any takes no other commands (EBUSY).
+---@param channels string|string[]
+---@param fn fun(message: string, channel: string)
+---@return rotor.Future
+function RedisClient:subscribe(channels, fn) end
+
+--- The same for all channels that match, as in "news.*".
+---@param patterns string|string[]
+---@param fn fun(message: string, channel: string, pattern: string)
+---@return rotor.Future
+function RedisClient:psubscribe(patterns, fn) end
+
+--- No more messages from there, at once; nil: from none of the channels.
+---@param channels? string|string[]
+---@return rotor.Future
+function RedisClient:unsubscribe(channels) end
+
+---@param patterns? string|string[]
+---@return rotor.Future
+function RedisClient:punsubscribe(patterns) end
+
+--- Which version of its protocol the server speaks; nil while there is no connection.
+---@return 2|3|nil
+function RedisClient:protocol() end
+
+--- End the connection, and make no other. What is under way fails with ECANCELED; no function given
+--- to the client is called any more. `local client <close>` does it, too.
+---@return true?
+---@return string? message
+---@return string? name ECLOSED: that was done before
+function RedisClient:close() end
+
+---@class rotor.redis.TransactionOptions
+---@field watch? string|string[] keys
+---@field read? fun(client: rotor.redis.Client): rotor.Future
+
+--- What the function of a transaction makes commands by: each is a method of its name, and returns
+--- the place that its result will have.
+---@class rotor.redis.Transaction
+---@field [string] fun(self: rotor.redis.Transaction, ...: string|number): integer
+local RedisTransaction = {}
+
+---@param name string
+---@param ... string|number
+---@return integer
+function RedisTransaction:call(name, ...) end
