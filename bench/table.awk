@@ -4,6 +4,7 @@
 #
 #   load SERVER LOAD ROUND REQUESTS US USER_TICKS SYSTEM_TICKS P99_US ERRORS
 #   instructions SERVER TOTAL_OF_FEW TOTAL_OF_MANY REQUESTS_BETWEEN
+#   redis CLIENT COMMAND DEPTH ROUND NUMBER US
 #   idle SERVER BYTES      answer SERVER BYTES      missing SERVER REASON      fault TEXT
 
 BEGIN {
@@ -49,6 +50,13 @@ $1 == "instructions" {
     once = sprintf("%.0f", ($4 - $3) / $5) + 0
     if (!($2 in lowest) || once < lowest[$2]) lowest[$2] = once
     if (!($2 in highest) || once > highest[$2]) highest[$2] = once
+}
+$1 == "redis" {
+    key = $4 SUBSEP $3
+    if (!(key in redis_seen)) { redis_seen[key]; redis_keys[++redis_count] = key }
+    n = ++runs[$2, key]
+    rate[$2, key, n] = rate_in[$2, key, $5] = $6 / $7 * 1e6
+    if ($2 == "rotor") round_of[$2, key, n] = $5
 }
 $1 == "idle" { idle[$2] = $3 }
 $1 == "answer" { answer[$2] = $3 }
@@ -128,6 +136,18 @@ function cost_row(server,    counted, held, repeats) {
         (held ? judged("idle", server, idle[server]) : ""))
 }
 
+function redis_row(key,    i, n, part, base, ratio) {
+    n = runs["rotor", key]
+    for (i = 1; i <= n; i++) {
+        base = rate_in["redis-benchmark", key, round_of["rotor", key, i]]
+        ratio["rotor", key, i] = base ? rate["rotor", key, i] / base : 0
+    }
+    split(key, part, SUBSEP)
+    row(part[2] "|" part[1] "|" grouped(median(rate, "rotor", key)) "|" \
+        grouped(median(rate, "redis-benchmark", key)) "|" \
+        sprintf("%.2f", median(ratio, "rotor", key)))
+}
+
 # Tables: a row is its cells joined by "|"; columns are as wide as their widest cell, the first
 # `left` of them flush left.
 function row(line) { rows[++row_count] = line }
@@ -181,7 +201,13 @@ END {
             for (s = 1; s <= echoers; s++) load_row(echo_load_list[l], echo_list[s])
         print_table(2)
     }
-    if (only != "wrk" && only != "echo") {
+    if (only == "" || only == "redis") {
+        row("Redis command|in flight|rotor.redis, 1/s|redis-benchmark, 1/s|×")
+        for (k = 1; k <= redis_count; k++) redis_row(redis_keys[k])
+        if ("redis" in missing) row("redis-server|" missing["redis"] "|||")
+        print_table(1)
+    }
+    if (only !~ /wrk|echo|redis/) {
         row("server|answer, bytes|instructions|repeats|budget|idle, bytes|budget")
         for (s = 1; s <= servers; s++) cost_row(server_list[s])
         print_table(1)
@@ -189,8 +215,8 @@ END {
     for (f = 1; f <= fault_count; f++) print "FAILED: " faults[f]
     for (key in budget) {
         split(key, part, SUBSEP)
-        if ((part[1] == "instructions" && only !~ /idle|echo/ && !(part[2] in lowest)) ||
-            (part[1] == "idle" && only !~ /instructions|echo/ && !(part[2] in idle))) bad = 1
+        if ((part[1] == "instructions" && only !~ /idle|echo|redis/ && !(part[2] in lowest)) ||
+            (part[1] == "idle" && only !~ /instructions|echo|redis/ && !(part[2] in idle))) bad = 1
     }
     exit fault_count > 0 || (check && bad)
 }
