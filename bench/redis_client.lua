@@ -1,6 +1,6 @@
 -- Usage: redis_client.lua PORT DEPTH COMMANDS
--- Sends SET and then GET through rotor.redis, DEPTH of them in flight on one connection, and prints a
--- line "result NAME COMMANDS MICROSECONDS" for each.
+-- Sends SET and then GET through rotor.redis, DEPTH of them in flight on one connection, and prints
+-- a line "result NAME COMMANDS MICROSECONDS" for each.
 local redis = require "rotor.redis"
 local rotor = require "rotor"
 
