@@ -213,7 +213,7 @@ serve: all ## Build, then serve HTTP with a handler in Lua on ADDR (127.0.0.1:80
 
 bench: all benches ## Measure rotor against its peers; prints a table in Markdown
 	$(NEED) wrk valgrind
-	$(NEED) nginx luv node redis-server redis-tools || echo 'bench: goes on without the peers that are missing'
+	$(NEED) nginx luv node redis-server redis-benchmark || echo 'bench: goes on without the peers that are missing'
 	@bench/run
 
 diagrams: module ## Draw the protocols of the examples, as they run, into build/diagrams/*.svg

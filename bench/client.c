@@ -2,6 +2,8 @@
 **
 **   client lockstep PORT COUNT   COUNT requests on one connection, each after the whole answer to
 **                                the last; prints the size of an answer
+**   client echo PORT COUNT       COUNT messages of 64 bytes to an echo server on one connection,
+**                                each after the whole of the last has come back
 **   client idle PORT COUNT       COUNT connections with one request on each; prints "ready" and
 **                                holds them until its input ends */
 #include <arpa/inet.h>
@@ -101,6 +103,22 @@ static void lockstep(int port, int count)
     printf("%zu\n", size);
 }
 
+static void echo(int port, int count)
+{
+    int fd = open_connection(port);
+    char message[64], answer[sizeof message];
+    while (count-- > 0) {
+        memset(message, 'a' + count % 26, sizeof message);
+        if (send(fd, message, sizeof message, MSG_NOSIGNAL) != sizeof message)
+            fail("send: %s", strerror(errno));
+        if (recv(fd, answer, sizeof answer, MSG_WAITALL) != sizeof answer ||
+            memcmp(message, answer, sizeof answer) != 0)
+            fail("the message did not come back");
+    }
+    close_connection(fd);
+    printf("%zu\n", sizeof message);
+}
+
 static void idle(int port, int count)
 {
     int *fds = malloc((size_t)count * sizeof *fds);
@@ -123,11 +141,13 @@ int main(int argc, char **argv)
 {
     int port = argc > 2 ? atoi(argv[2]) : 0, count = argc > 3 ? atoi(argv[3]) : 0;
     if (port <= 0 || count <= 0)
-        fail("usage: client lockstep|idle PORT COUNT");
+        fail("usage: client lockstep|echo|idle PORT COUNT");
     request_size = (size_t)snprintf(request, sizeof request,
                                     "GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", port);
     if (!strcmp(argv[1], "lockstep"))
         lockstep(port, count);
+    else if (!strcmp(argv[1], "echo"))
+        echo(port, count);
     else if (!strcmp(argv[1], "idle"))
         idle(port, count);
     else

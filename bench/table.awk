@@ -1,10 +1,11 @@
-# Turns the records of bench/run (fields between tabs) into two Markdown tables. Exits 1 when there
+# Turns the records of bench/run (fields between tabs) into Markdown tables. Exits 1 when there
 # is a fault; with check=1 also when rotor is above a budget that repeats exactly, or was not
 # measured against it.
 #
 #   load SERVER LOAD ROUND REQUESTS US USER_TICKS SYSTEM_TICKS P99_US ERRORS
+#       and for echo: P50_US ALL_REQUESTS CPU_NS
 #   instructions SERVER TOTAL_OF_FEW TOTAL_OF_MANY REQUESTS_BETWEEN
-#   redis CLIENT COMMAND DEPTH ROUND NUMBER US
+#   redis CLIENT COMMAND ROUND RATE
 #   idle SERVER BYTES      answer SERVER BYTES      missing SERVER REASON      fault TEXT
 
 BEGIN {
@@ -18,8 +19,9 @@ BEGIN {
     label["echo-lua"] = "rotor, Lua"
     label["echo-libev"] = "libev"
     label["echo-libuv"] = "bare libuv"
-    label["echo1"] = "64 bytes, 100 connections"
-    label["echo16"] = "the same, 16 in flight"
+    label["echo-epoll"] = "raw epoll"
+    label["echo1"] = "1"
+    label["echo16"] = "16"
     label["c100"] = "`-t1 -c100`"
     label["c400"] = "`-t2 -c400`"
     label["pipelined"] = "`-t1 -c100`, 16 pipelined"
@@ -29,8 +31,8 @@ BEGIN {
     budget["user", "rotor-lua"] = 0.65
     budget["ratio", "rotor-c"] = 0.97
     budget["ratio", "rotor-lua"] = 0.88
-    budget["ratio", "echo-c"] = 0.97
-    budget["ratio", "echo-lua"] = 0.85
+    budget["echo", "echo-c"] = 0.97
+    budget["echo", "echo-lua"] = 0.85
     budget["instructions", "rotor-c"] = 1800
     budget["instructions", "rotor-lua"] = 3200
     budget["idle", "rotor-c"] = 400
@@ -39,12 +41,17 @@ BEGIN {
 
 $1 == "load" {
     n = ++runs[$3, $2]
+    all = NF > 10 ? $12 : $5 # the CPU time is of all, the rate without those of the warm-up
     round_of[$3, $2, n] = $4
     rate[$3, $2, n] = rate_in[$3, $2, $4] = $5 / $6 * 1e6
-    user[$3, $2, n] = $7 / tick / $5 * 1e6
-    kernel[$3, $2, n] = $8 / tick / $5 * 1e6
+    user[$3, $2, n] = $7 / tick / all * 1e6
+    kernel[$3, $2, n] = $8 / tick / all * 1e6
+    cpu = $13 > 0 ? $13 / 1e9 : ($7 + $8) / tick # in seconds
+    thrift[$3, $2, n] = thrift_in[$3, $2, $4] = cpu ? all / cpu : 0
+    busy[$3, $2, n] = cpu ? rate[$3, $2, n] / thrift[$3, $2, n] * 100 : 0
     p99[$3, $2, n] = $9 / 1000
     errors[$3, $2] += $10
+    p50[$3, $2, n] = $11 / 1000
 }
 $1 == "instructions" {
     once = sprintf("%.0f", ($4 - $3) / $5) + 0
@@ -52,11 +59,9 @@ $1 == "instructions" {
     if (!($2 in highest) || once > highest[$2]) highest[$2] = once
 }
 $1 == "redis" {
-    key = $4 SUBSEP $3
-    if (!(key in redis_seen)) { redis_seen[key]; redis_keys[++redis_count] = key }
-    n = ++runs[$2, key]
-    rate[$2, key, n] = rate_in[$2, key, $5] = $6 / $7 * 1e6
-    if ($2 == "rotor") round_of[$2, key, n] = $5
+    n = ++runs[$3, $2]
+    round_of[$3, $2, n] = $4
+    rate[$3, $2, n] = rate_in[$3, $2, $4] = $5
 }
 $1 == "idle" { idle[$2] = $3 }
 $1 == "answer" { answer[$2] = $3 }
@@ -90,35 +95,74 @@ function median(values, load, server,    n, i, j, v, sorted) {
 function judged(kind, server, value,    limit, kept) {
     if (!((kind, server) in budget)) return ""
     limit = budget[kind, server]
-    kept = kind == "ratio" ? value >= limit : value <= limit
+    kept = kind == "ratio" || kind == "echo" ? value >= limit : value <= limit
     if (!kept && (kind == "instructions" || kind == "idle")) bad = 1
-    if (kind == "ratio") limit = "× " base_of(server) " ≥ " limit
+    if (kind == "ratio") limit = "× epoll ≥ " limit
+    else if (kind == "echo") limit = "× libev ≥ " limit
     else if (kind == "user") limit = "user ≤ " limit
     else limit = "≤ " grouped(limit)
     return limit (kept ? ", kept" : ", MISSED")
 }
 
-# What a server's rate is compared with, in the same round.
-function base_of(server) { return server ~ /^echo-/ ? "libev" : "epoll" }
-
-function load_row(load, server,    n, i, base, base_rate, ratio, cell) {
+# Sets ratio[load, server, 1 … runs] to values over those of `base` in the same round; returns their
+# median, or 0 when there is nothing to compare with.
+function compare(values, values_in, load, server, base,    n, i, other) {
     n = runs[load, server]
-    if (!n) {
-        row(name(load) "|" name(server) "|" \
-            (server in missing ? missing[server] : "failed") "||||||")
+    for (i = 1; i <= n; i++) {
+        other = values_in[load, base, round_of[load, server, i]]
+        if (!other) return 0
+        ratio[load, server, i] = values[load, server, i] / other
+    }
+    return median(ratio, load, server)
+}
+
+function ratio_cell(value) { return value ? sprintf("%.2f", value) : "–" }
+
+function why_not(server) { return server in missing ? missing[server] : "failed" }
+
+function load_row(load, server,    by_rate, cell) {
+    if (!runs[load, server]) {
+        row(name(load) "|" name(server) "|" why_not(server) "||||||")
         return
     }
-    base = server ~ /^echo-/ ? "echo-libev" : "epoll"
-    for (i = 1; i <= n; i++) {
-        base_rate = rate_in[load, base, round_of[load, server, i]]
-        ratio[load, server, i] = base_rate ? rate[load, server, i] / base_rate : 0
-    }
+    by_rate = compare(rate, rate_in, load, server, "epoll")
     if (load == "c100") cell = judged("user", server, median(user, load, server))
-    if ((load == "pipelined" || load == "echo1") && base_rate) cell = judged("ratio", server, median(ratio, load, server))
+    if (load == "pipelined" && by_rate) cell = judged("ratio", server, by_rate)
     row(name(load) "|" name(server) "|" grouped(median(rate, load, server)) "|" \
-        (base_rate ? sprintf("%.2f", median(ratio, load, server)) : "–") "|" \
+        ratio_cell(by_rate) "|" \
         sprintf("%.2f|%.2f|%.2f|%d|", median(user, load, server), median(kernel, load, server), \
             median(p99, load, server), errors[load, server]) cell)
+}
+
+# Whether the server had its core to itself, and enough to do.
+function undisturbed(load, server) { return median(busy, load, server) >= 95 }
+
+function echo_row(load, server,    by_rate, by_cpu, cell) {
+    if (!runs[load, server]) {
+        row(name(load) "|" name(server) "|" why_not(server) "|||||||||||")
+        return
+    }
+    by_rate = compare(rate, rate_in, load, server, "echo-libev")
+    by_cpu = compare(thrift, thrift_in, load, server, "echo-libev")
+    if (load == "echo1" && ("echo", server) in budget && by_rate)
+        cell = undisturbed(load, server) && undisturbed(load, "echo-libev") ? \
+            "rate " judged("echo", server, by_rate) : "CPU " judged("echo", server, by_cpu)
+    row(name(load) "|" name(server) "|" grouped(median(rate, load, server)) "|" \
+        ratio_cell(by_rate) "|" ratio_cell(by_cpu) "|" \
+        sprintf("%.3f|%.3f|%.0f %%|%.2f|%.2f|%d|", median(user, load, server), \
+            median(kernel, load, server), median(busy, load, server), \
+            median(p50, load, server), median(p99, load, server), errors[load, server]) \
+        (load == "echo1" && server in lowest ? grouped(lowest[server]) : "") "|" cell)
+}
+
+function redis_row(command) {
+    if (!runs[command, "redis-lua"] || !runs[command, "redis-benchmark"]) {
+        row(command "|" why_not("redis") "||")
+        return
+    }
+    row(command "|" grouped(median(rate, command, "redis-lua")) "|" \
+        grouped(median(rate, command, "redis-benchmark")) "|" \
+        ratio_cell(compare(rate, rate_in, command, "redis-lua", "redis-benchmark")))
 }
 
 function cost_row(server,    counted, held, repeats) {
@@ -134,18 +178,6 @@ function cost_row(server,    counted, held, repeats) {
         (counted ? judged("instructions", server, lowest[server]) : "") "|" \
         (held ? grouped(idle[server]) : "–") "|" \
         (held ? judged("idle", server, idle[server]) : ""))
-}
-
-function redis_row(key,    i, n, part, base, ratio) {
-    n = runs["rotor", key]
-    for (i = 1; i <= n; i++) {
-        base = rate_in["redis-benchmark", key, round_of["rotor", key, i]]
-        ratio["rotor", key, i] = base ? rate["rotor", key, i] / base : 0
-    }
-    split(key, part, SUBSEP)
-    row(part[2] "|" part[1] "|" grouped(median(rate, "rotor", key)) "|" \
-        grouped(median(rate, "redis-benchmark", key)) "|" \
-        sprintf("%.2f", median(ratio, "rotor", key)))
 }
 
 # Tables: a row is its cells joined by "|"; columns are as wide as their widest cell, the first
@@ -196,18 +228,19 @@ END {
     if (only == "" || only == "echo") {
         echo_count = split(echo_loads, echo_load_list, " ")
         echoers = split(echo_names, echo_list, " ")
-        row("echo|server|messages/s|× libev|user µs|system µs|p99 ms|errors|budget")
+        row("in flight|echo server|messages/s|× libev|× libev, CPU|user µs|system µs|busy|" \
+            "p50 ms|p99 ms|errors|instructions|budget")
         for (l = 1; l <= echo_count; l++)
-            for (s = 1; s <= echoers; s++) load_row(echo_load_list[l], echo_list[s])
+            for (s = 1; s <= echoers; s++) echo_row(echo_load_list[l], echo_list[s])
         print_table(2)
     }
     if (only == "" || only == "redis") {
-        row("Redis command|in flight|rotor.redis, 1/s|redis-benchmark, 1/s|×")
-        for (k = 1; k <= redis_count; k++) redis_row(redis_keys[k])
-        if ("redis" in missing) row("redis-server|" missing["redis"] "|||")
+        row("Redis, 16 pipelined|rotor.redis, 1/s|redis-benchmark, 1/s|ratio")
+        redis_row("SET")
+        redis_row("GET")
         print_table(1)
     }
-    if (only !~ /wrk|echo|redis/) {
+    if (only == "" || only == "instructions" || only == "idle") {
         row("server|answer, bytes|instructions|repeats|budget|idle, bytes|budget")
         for (s = 1; s <= servers; s++) cost_row(server_list[s])
         print_table(1)
@@ -215,8 +248,9 @@ END {
     for (f = 1; f <= fault_count; f++) print "FAILED: " faults[f]
     for (key in budget) {
         split(key, part, SUBSEP)
-        if ((part[1] == "instructions" && only !~ /idle|echo|redis/ && !(part[2] in lowest)) ||
-            (part[1] == "idle" && only !~ /instructions|echo|redis/ && !(part[2] in idle))) bad = 1
+        if (only != "" && only != part[1]) continue
+        if ((part[1] == "instructions" && !(part[2] in lowest)) ||
+            (part[1] == "idle" && !(part[2] in idle))) bad = 1
     }
     exit fault_count > 0 || (check && bad)
 }
