@@ -151,6 +151,8 @@ static rotor_response on_create(rotor_machine *m, rotor_scope *scope, void *data
     rotor__datagram_seed *seed = data;
     d->protocol = seed->protocol;
     d->family = seed->family;
+    d->device = seed->device;
+    d->inode = seed->inode;
     d->flags = seed->connected ? CONNECTED : 0;
     d->max = seed->max;
     d->io.fd = seed->fd;
@@ -209,7 +211,7 @@ static void on_drop(rotor_machine *m)
         d->release(d->seed);
     if (d->flags & CREATED && d->protocol->drop)
         d->protocol->drop(d);
-    rotor__datagram_close(d->io.fd);
+    rotor__datagram_close(d->io.fd, d->device, d->inode);
 }
 
 static size_t datagram_size(const void *seed)

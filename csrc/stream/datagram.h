@@ -9,6 +9,8 @@
 #ifndef ROTOR_STREAM_DATAGRAM_H
 #define ROTOR_STREAM_DATAGRAM_H
 
+#include <sys/types.h>
+
 #include "../core/io.h"
 #include "../core/loop.h"
 #include "address.h"
@@ -64,7 +66,9 @@ struct rotor_datagram {
     void *seed;
     void (*release)(void *seed);
     size_t max;
-    int error; /* which a send() met in passing, for `exception` */
+    dev_t device; /* of a Unix socket's file */
+    ino_t inode;  /* 0: it has none */
+    int error;    /* which a send() met in passing, for `exception` */
     uint16_t family;
     uint16_t flags;
 };

@@ -10,12 +10,9 @@
 
 /* -- addresses --------------------------------------------------------------------------------- */
 
-void rotor__datagram_close(int fd)
+void rotor__datagram_close(int fd, dev_t device, ino_t inode)
 {
-    rotor_address own = {.len = sizeof own.storage};
-    /* As long as the socket is open, nobody takes its file for stale and its place. */
-    if (!getsockname(fd, &own.any, &own.len) && own.any.sa_family == AF_UNIX && own.un.sun_path[0])
-        unlink(own.un.sun_path);
+    rotor__file_remove(fd, device, inode);
     close(fd);
 }
 
@@ -192,14 +189,17 @@ static int open_socket(const struct addrinfo *own, const struct addrinfo *peer,
     int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
+    dev_t device;
+    ino_t inode;
     int error = set_options(fd, family, options);
     if (!error)
         error = bind_to(fd, family, own);
+    rotor__file_find(fd, &device, &inode);
     if (!error && peer && connect(fd, peer->ai_addr, peer->ai_addrlen))
         error = -errno;
     if (!error)
         return fd;
-    rotor__datagram_close(fd);
+    rotor__datagram_close(fd, device, inode);
     return error;
 }
 
@@ -285,8 +285,9 @@ int rotor_udp(rotor_loop *loop, const char *address, const rotor_datagram_protoc
     rotor_address own = {.len = sizeof own.storage};
     (void)getsockname(fd, &own.any, &own.len);
     seed.family = own.any.sa_family;
+    rotor__file_find(fd, &seed.device, &seed.inode);
     int error = rotor__add_now(loop, &rotor_datagram_type, &seed, handle);
     if (seed.fd >= 0) /* no machine was made that would own it */
-        rotor__datagram_close(seed.fd);
+        rotor__datagram_close(seed.fd, seed.device, seed.inode);
     return error;
 }

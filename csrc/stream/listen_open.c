@@ -93,13 +93,30 @@ static int set_before_bind(int fd, int family, const rotor_listen_options *optio
     return 0;
 }
 
-static void remember_file(rotor__listening *l, const rotor_address *address)
+/* False when it has no file. */
+static bool file_of(int fd, rotor_address *address, struct stat *info)
 {
+    address->len = sizeof address->storage;
+    return !getsockname(fd, &address->any, &address->len) && has_file(address) &&
+           !lstat(address->un.sun_path, info);
+}
+
+void rotor__file_find(int fd, dev_t *device, ino_t *inode)
+{
+    rotor_address address;
     struct stat info;
-    if (has_file(address) && !lstat(address->un.sun_path, &info)) {
-        l->device = info.st_dev;
-        l->inode = info.st_ino;
-    }
+    bool found = file_of(fd, &address, &info);
+    *device = found ? info.st_dev : 0;
+    *inode = found ? info.st_ino : 0;
+}
+
+void rotor__file_remove(int fd, dev_t device, ino_t inode)
+{
+    rotor_address address;
+    struct stat info;
+    /* As long as the socket is open, no other file gets its inode, and nobody takes it for stale. */
+    if (inode && file_of(fd, &address, &info) && info.st_dev == device && info.st_ino == inode)
+        unlink(address.un.sun_path);
 }
 
 static int open_address(const opening *o, const rotor_address *address)
@@ -118,7 +135,7 @@ static int open_address(const opening *o, const rotor_address *address)
     if (!error)
         error = rotor__bind(l.fd, address, SOCK_STREAM);
     if (!error) {
-        remember_file(&l, address);
+        rotor__file_find(l.fd, &l.device, &l.inode);
         if (listen(l.fd, o->options->backlog ? o->options->backlog : DEFAULT_BACKLOG))
             error = -errno;
     }
@@ -149,12 +166,7 @@ static int open_name(const opening *o, const rotor_host *host)
 
 void rotor__listening_close(const rotor__listening *l)
 {
-    rotor_address address = {.len = sizeof address.storage};
-    struct stat info;
-    /* As long as the socket is open, no other file gets its inode, and nobody takes it for stale. */
-    if (l->inode && !getsockname(l->fd, &address.any, &address.len) && has_file(&address) &&
-        !lstat(address.un.sun_path, &info) && info.st_dev == l->device && info.st_ino == l->inode)
-        unlink(address.un.sun_path);
+    rotor__file_remove(l->fd, l->device, l->inode);
     close(l->fd);
 }
 

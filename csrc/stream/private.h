@@ -39,6 +39,12 @@ void rotor__listening_take(const rotor__listening *l);
 /* Close the socket, and remove the file that was made for it if it is still there. */
 void rotor__listening_close(const rotor__listening *l);
 
+/* The file that a Unix socket was just bound to: its device and inode, 0 if there is none. */
+void rotor__file_find(int fd, dev_t *device, ino_t *inode);
+
+/* Remove that file, unless another one has taken its place. To be called before the socket is closed. */
+void rotor__file_remove(int fd, dev_t device, ino_t inode);
+
 /* Bind a socket of that type, in place of a Unix one that is stale: nobody has it open. 0 or an error. */
 int rotor__bind(int fd, const rotor_address *address, int type);
 
@@ -60,6 +66,8 @@ int rotor__connecting_peer(const rotor_stream *s, char *text, size_t size);
 typedef struct rotor__datagram_seed {
     const rotor_datagram_protocol *protocol;
     int fd;
+    dev_t device;
+    ino_t inode; /* as in rotor_datagram */
     uint16_t family;
     bool connected;
     bool at_once; /* outside of transitions: the protocol's create may run inside the machine's */
@@ -68,8 +76,8 @@ typedef struct rotor__datagram_seed {
     void (*release)(void *seed);
 } rotor__datagram_seed;
 
-/* Close a datagram socket, and remove the file of a Unix one. */
-void rotor__datagram_close(int fd);
+/* Close a datagram socket, and remove the file that was made for it if it is still there. */
+void rotor__datagram_close(int fd, dev_t device, ino_t inode);
 
 /* -- tracing ----------------------------------------------------------------------------------- */
 

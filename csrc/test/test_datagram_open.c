@@ -134,6 +134,28 @@ static void a_stale_file_is_no_obstacle(void **state)
     assert_int_equal(rmdir(folder), 0);
 }
 
+static void a_file_that_took_its_place_is_left_alone(void **state)
+{
+    rotor_loop *loop = party_loop();
+    party first, second;
+    char folder[] = "/tmp/rotor-test-XXXXXX", path[80];
+    struct stat info;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "unix:%s/socket", folder);
+    const char *name = path + strlen("unix:");
+    party_init(&first);
+    party_init(&second);
+    party_open(&first, loop, path, NULL);
+    assert_int_equal(unlink(name), 0);
+    party_open(&second, loop, path, NULL);
+    party_end(&first, loop);
+    assert_int_equal(stat(name, &info), 0);
+    party_end(&second, loop);
+    assert_int_not_equal(stat(name, &info), 0);
+    party_close(loop);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static rotor_response open_now(probe *p, rotor_scope *scope)
 {
     party *guest = p->plan->context;
@@ -428,6 +450,7 @@ int main(void)
         TEST(all_options_have_defaults),
         TEST(an_address_in_use_is_an_error),
         TEST(a_stale_file_is_no_obstacle),
+        TEST(a_file_that_took_its_place_is_left_alone),
         TEST(a_transition_may_open),
         TEST(options_are_set),
         TEST(options_of_ipv6_are_set),
