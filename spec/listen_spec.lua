@@ -75,6 +75,17 @@ describe("listening", function()
       assert.equal(0, loop:count())
     end)
 
+    it("is no address with a NUL in it, nor is any other", function()
+      local Datagram = rotor.datagram "Datagram" { create = function() end }
+      for method, protocol in pairs { listen = Where, connect = Where, persist = Where,
+                                      udp = Datagram, serve = print } do
+        local ok, message = pcall(loop[method], loop, "127.0.0.1:0\0x", protocol)
+        assert.is_false(ok)
+        assert.matches("an address has no NUL in it", message, 1, true)
+      end
+      assert.equal(0, loop:count())
+    end)
+
     it("names the one that fails, and listens on none", function()
       local busy = assert(loop:listen("127.0.0.1:0", Where))
       local taken = busy:address()

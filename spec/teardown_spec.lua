@@ -279,6 +279,17 @@ describe("everything", function()
       end
     ]]) })
   end)
+
+  it("makes nothing new for those that end with it", function()
+    local output, status = support.program([[
+      local rotor = require "rotor"
+      assert(rotor.add(rotor.machine "M" {
+        create = function(_, scope) return scope:ok() end,
+        drop = function() print(select(2, pcall(rotor.future))) end,
+      }))
+    ]])
+    assert.same({ "the Lua state closes; nothing new can be made\n", 0 }, { output, status })
+  end)
 end)
 
 describe("os.exit(5, true)", function()

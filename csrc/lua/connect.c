@@ -111,7 +111,7 @@ int rotor__lua_listen(lua_State *L)
     static const char *const known[] = {"backlog",   "reuse_port",  "ipv6_only", "delay",
                                         "keepalive", "connections", "seed",      NULL};
     int a = rotor__lua_args(L);
-    const char *address = luaL_checkstring(L, a);
+    const char *address = rotor__lua_check_address(L, a);
     const rotor__lua_class *class = rotor__lua_check(L, a + 1, &rotor__kind_protocol);
     const char *failed;
     rotor_listen_options options = {.failed = &failed};
@@ -136,7 +136,7 @@ int rotor__lua_connect(lua_State *L)
 {
     static const char *const known[] = {"timeout", "delay", "keepalive", "seed", NULL};
     int a = rotor__lua_args(L);
-    const char *address = luaL_checkstring(L, a);
+    const char *address = rotor__lua_check_address(L, a);
     const rotor__lua_class *class = rotor__lua_check(L, a + 1, &rotor__kind_protocol);
     rotor_connect_options options = {0};
     rotor__lua_start start;

@@ -70,6 +70,14 @@ int rotor__lua_result(lua_State *L, int error)
     return 1;
 }
 
+const char *rotor__lua_check_address(lua_State *L, int index)
+{
+    size_t len;
+    const char *address = luaL_checklstring(L, index, &len);
+    luaL_argcheck(L, strlen(address) == len, index, "an address has no NUL in it");
+    return address;
+}
+
 static bool to_ms(lua_Number seconds, uint64_t *ms)
 {
     if (!(seconds >= 0)) /* NaN, too */
@@ -243,6 +251,12 @@ void rotor__lua_report_error(rotor__lua_loop *ll, const char *name, int error, c
 {
     lua_pushnil(ll->vm->D);
     report_value(&(report){ll, name, NULL, error, address});
+}
+
+void rotor__lua_check_not_closing(lua_State *L, const rotor__vm *vm)
+{
+    if (vm->closed)
+        luaL_error(L, "the Lua state closes; nothing new can be made");
 }
 
 /* -- opening ----------------------------------------------------------------------------------- */

@@ -244,7 +244,7 @@ static void check_udp_options(lua_State *L, int index, rotor_udp_options *o)
 int rotor__lua_udp(lua_State *L)
 {
     int a = rotor__lua_args(L);
-    const char *address = luaL_optstring(L, a, NULL);
+    const char *address = lua_isnoneornil(L, a) ? NULL : rotor__lua_check_address(L, a);
     const rotor__lua_class *class = rotor__lua_check(L, a + 1, &rotor__kind_datagram);
     rotor_udp_options options = {0};
     rotor__lua_start start;

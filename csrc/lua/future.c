@@ -15,6 +15,7 @@ typedef struct notifier_object {
 
 void rotor__lua_push_notifier(lua_State *L, rotor__lua_loop *ll, rotor_handle machine)
 {
+    rotor__lua_check_not_closing(L, ll->vm);
     notifier_object *object = rotor__lua_new(L, &kind_notifier, sizeof *object, 0);
     object->notifier = rotor_notifier_new(ll->loop, machine);
     if (!object->notifier)
@@ -141,6 +142,7 @@ static int port_drop(lua_State *L)
 
 rotor__lua_future_object *rotor__lua_push_future(lua_State *L, rotor__lua_loop *ll)
 {
+    rotor__lua_check_not_closing(L, ll->vm);
     rotor__lua_future_object *object = rotor__lua_new(L, &rotor__kind_future, sizeof *object, 0);
     object->ll = ll;
     return object;
@@ -159,6 +161,7 @@ int rotor__lua_future(lua_State *L)
 {
     (void)rotor__lua_args(L);
     rotor__lua_loop *ll = rotor__lua_meant(L);
+    rotor__lua_check_not_closing(L, ll->vm);
     port_object *port = rotor__lua_new(L, &kind_port, sizeof *port, 0);
     rotor__lua_future_object *future = rotor__lua_push_future(L, ll);
     port->vm = ll->vm;

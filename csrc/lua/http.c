@@ -286,7 +286,7 @@ int rotor__lua_serve(lua_State *L)
         "connections",      NULL};
     int a = rotor__lua_args(L);
     int o = a + 2;
-    const char *address = luaL_checkstring(L, a);
+    const char *address = rotor__lua_check_address(L, a);
     luaL_checktype(L, a + 1, LUA_TFUNCTION);
     rotor__lua_check_options(L, o, known);
     const char *failed = NULL;

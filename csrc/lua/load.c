@@ -15,7 +15,10 @@ int rotor__lua_from_lua(lua_State *L, const rotor__lua_class *class, int index, 
         luaL_error(L, "%s takes no seed", class->title);
     int error = e->from_lua ? e->from_lua(L, index, made) : 0;
     lua_settop(L, top);
-    return error < 0 ? error : 0;
+    if (error > 0)
+        luaL_error(L, "%s: its from_lua returned %d, which is neither 0 nor an error", class->title,
+                   error);
+    return error;
 }
 
 void rotor__lua_release_made(const rotor__lua_class *class, void *made)

@@ -79,6 +79,9 @@ int rotor__lua_fail(lua_State *L, int error);
 /* [-0, +1 or 3, m] true, or the failure if `error` < 0. */
 int rotor__lua_result(lua_State *L, int error);
 
+/* [-0, +0, v] The address at `index`, which has no NUL in it. */
+const char *rotor__lua_check_address(lua_State *L, int index);
+
 /* [-0, +0, v] Seconds at `index` as ms, rounded up; ROTOR_NEVER for none, nil or infinity. */
 uint64_t rotor__lua_check_ms(lua_State *L, int index);
 
@@ -337,6 +340,9 @@ int rotor__lua_future(lua_State *L);
 int rotor__lua_all(lua_State *L);
 int rotor__lua_first(lua_State *L);
 int rotor__lua_serve(lua_State *L);
+
+/* [-0, +0, v] Complain when the Lua state closes: what is made now is never finalized. */
+void rotor__lua_check_not_closing(lua_State *L, const rotor__vm *vm);
 
 /* -- opening ----------------------------------------------------------------------------------- */
 

@@ -106,7 +106,7 @@ int rotor__lua_persist(lua_State *L)
     static const char *const known[] = {"timeout", "delay", "keepalive", "backoff", "backoff_max",
                                         "up",      "down",  "seed",      NULL};
     int a = rotor__lua_args(L);
-    const char *address = luaL_checkstring(L, a);
+    const char *address = rotor__lua_check_address(L, a);
     const rotor__lua_class *class = rotor__lua_check(L, a + 1, &rotor__kind_protocol);
     rotor__lua_start start;
     rotor_handle handle;

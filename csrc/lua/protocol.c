@@ -159,8 +159,9 @@ static void on_fatal(rotor_stream *base, rotor_scope *scope, int error)
     if (!created) { /* the connection was never made: fatal is all this stream hears */
         init(s);
         c.ref = ((const rotor__lua_seed *)rotor_stream_seed_left(base))->ref;
-        c.address = rotor_stream_peer(base, peer, sizeof peer) ? NULL : peer;
     }
+    /* A socket that was reset does not know its peer any more. */
+    c.address = rotor_stream_peer(base, peer, sizeof peer) ? NULL : peer;
     (void)call_it(&c);
     if (!created)
         release(s);

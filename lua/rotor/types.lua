@@ -255,7 +255,7 @@ function Loop:connect(address, protocol, options) end
 ---@field backoff? number seconds from which the next wait is drawn, between half of them and all; it doubles with each try, and starts anew after a connection that has lasted longer; 0.1
 ---@field backoff_max? number seconds, the ceiling of that; 30
 ---@field up? fun(stream: rotor.Handle) there is a connection, and the protocol's create has run
----@field down? fun(code: string?, message: string?, seconds: number) it has ended (code and message are nil when it ended well) or could not be made; the next try is in so many seconds
+---@field down? fun(code: string?, message: string?, seconds: number) it has ended (code and message, "ECONNREFUSED" and "ECONNREFUSED: connection refused (127.0.0.1:1)", are nil when it ended well) or could not be made; the next try is in so many seconds; the stream's `drop` is still to come
 ---@field seed? any for the create of each stream
 
 --- Keep a connection: connect, and when it has ended, or could not be made, wait and connect again.
@@ -333,7 +333,7 @@ local Handle = {}
 ---@return string? name ECLOSED: it has ended
 function Handle:wake() end
 
---- End the machine. What a stream has not sent yet is not sent any more. With `drain`, which is for
+--- End the machine, before the present turn of the loop is over. What a stream has not sent yet is not sent any more. With `drain`, which is for
 --- what http.serve returned: accept no more, answer the requests under way, and close what is left
 --- after so many seconds.
 ---@param options? { drain: number }
@@ -514,7 +514,8 @@ function Io:close() end
 --- absent: end.
 ---@field exception? fun(self: table, stream: rotor.Stream, code: "EEOF"|"ELIMIT", message: string): rotor.Intent
 --- The connection is broken; or it was never made, and then this is all that the stream hears, with
---- the seed.
+--- the seed. The code is "ECONNREFUSED", and the message "connection refused (127.0.0.1:1)"; of a
+--- connection that was reset the address is not known any more.
 ---@field fatal? fun(self: table, stream: rotor.Stream, code: string, message: string, seed: any)
 --- The stream has ended, in whatever way; called exactly once if create was.
 ---@field drop? fun(self: table, stream: rotor.Stream)

@@ -25,7 +25,7 @@ static int field(lua_State *L, int index, const char *name)
     return value;
 }
 
-/* From a negative integer, which is returned; from a string; or from a table of the fields. */
+/* From an integer, which is returned (a positive one is a mistake); from a string; or from a table of the fields. */
 static int from_lua(lua_State *L, int index, void **result)
 {
     seed s = {0};
