@@ -181,7 +181,8 @@ describe("a machine that watches descriptors", function()
     end)
 
     it("from a pty, and writes to it", function()
-      local program, terminal = descriptors.pty()
+      local has_ptys, program, terminal = pcall(descriptors.pty)
+      if not has_ptys then return pending(program) end -- a container without /dev/pts, say
       local screen, typed = {}, nil
       play {
         create = function(self, scope)
@@ -297,7 +298,8 @@ describe("a machine that watches descriptors", function()
     end)
 
     it("for either of two", function()
-      local program, terminal = descriptors.pty()
+      local has_ptys, program, terminal = pcall(descriptors.pty)
+      if not has_ptys then return pending(program) end -- a container without /dev/pts, say
       local log = {}
       play {
         create = function(_, scope)

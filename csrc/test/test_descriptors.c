@@ -1,6 +1,7 @@
 /* Machines on descriptors of every kind, with ios of their own memory. */
 #include "test.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pty.h>
@@ -125,7 +126,10 @@ static void an_inotify(void **state)
 static void a_pty(void **state)
 {
     int near, far;
-    assert_int_equal(openpty(&near, &far, NULL, NULL, NULL), 0);
+    if (openpty(&near, &far, NULL, NULL, NULL)) { /* as in a container without /dev/pts */
+        assert_true(errno == ENOENT || errno == ENODEV || errno == EACCES || errno == ENOSPC);
+        skip();
+    }
     rotor_loop *loop = read_from(near);
     assert_int_equal(write(far, "hello\n", 6), 6);
     TURN_UNTIL(loop, the_reader->n == 7);
