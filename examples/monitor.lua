@@ -115,4 +115,5 @@ if not client then
   io.stderr:write("monitor.lua: ", message, "\n")
   os.exit(1)
 end
+rotor.on_signal("INT", rotor.stop)
 rotor.run()

@@ -106,5 +106,6 @@ if not connecting then
   os.exit(2)
 end
 keyboard = rotor.add(Keyboard)
+rotor.on_signal("INT", rotor.stop)
 rotor.run()
 os.exit(status)

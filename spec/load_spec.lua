@@ -514,7 +514,7 @@ describe("rotor.load", function()
       assert.equal("marks: EINVAL: invalid argument", scene.error())
       listener = assert(loop:listen("127.0.0.1:0", loaded.Marks, { seed = { fail = EINVAL } }))
       support.exchange(loop, listener:address(), "")
-      assert.equal("listener: EINVAL: invalid argument", scene.error())
+      assert.equal("marks: EINVAL: invalid argument", scene.error())
     end)
 
     it("may be traced, with its states", function()

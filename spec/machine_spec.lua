@@ -205,6 +205,15 @@ describe("a machine", function()
       assert.same({ nil, "ETIMEDOUT: deadline passed", "ETIMEDOUT", n = 3 }, heard)
     end)
 
+    it("ends, and is reported, when its child throws and it has no spawn_error", function()
+      local Bad = rotor.machine "Bad" { create = function() error("no good") end }
+      play { create = function(_, scope) return scope:spawn(Bad) end }
+      assert.equal(2, #scene.errors)
+      assert.matches("^Bad: create: .*no good", scene.errors[1])
+      assert.matches("^M: ELUA: .* %(of the machine it spawned%)$", scene.errors[2])
+      scene.errors = {}
+    end)
+
     it("takes its children with it if it hears of them", function()
       for _, owner in ipairs { true, false } do
         local dropped = {}

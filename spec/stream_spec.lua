@@ -698,6 +698,18 @@ describe("a stream", function()
       .. "it from elsewhere, wake it or close it by its handle()", message)
   end)
 
+  it("waits for what its transition returns, and not for what else it asked for", function()
+    talk({
+      create = function(_, stream)
+        local first = stream:expect_bytes(1)
+        stream:done()
+        return first
+      end,
+    }, { create = expect, exception = done, fatal = function() end })
+    assert.matches("create returned what another has asked for, or asked for earlier; it returns",
+                   scene.error(), 1, true)
+  end)
+
   describe("whose transition returns no intent", function()
     local wanted = "; it returns what stream:expect_bytes, expect_delimiter, expect_flush, "
       .. "and_flush, sleep, same, done, linger, abort or error does"
@@ -707,7 +719,7 @@ describe("a stream", function()
         nothing = function() end,
         boolean = function() return true end,
         table = function(self) return self end,
-        userdata = function(_, stream) return stream end,
+        ["the stream, with no intent of it"] = function(_, stream) return stream end,
         ["what another has asked for, or asked for earlier"] = function(self) return self.first end,
       } do
         local place = debug.getinfo(transition, "S")

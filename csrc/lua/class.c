@@ -96,6 +96,8 @@ int rotor__lua_no_verdict(lua_State *D, const rotor__lua_class *class, int which
         got = "nothing";
     else if (lua_islightuserdata(D, -1))
         got = "what another has asked for, or asked for earlier";
+    else if (rotor__lua_test(D, -1, &rotor__kind_stream))
+        got = "the stream, with no intent of it";
     rotor__lua_push_transition(D, class, which);
     lua_getinfo(D, ">S", &place);
     return luaL_error(D, "%s:%d: %s returned %s; it returns %s", place.short_src, place.linedefined,

@@ -96,7 +96,7 @@ static int run(lua_State *D)
     lua_call(D, 2 + push_arguments(D, c), 1);
     if (c->which == DROP)
         return 0;
-    if (!s->has_response || lua_touserdata(D, -1) != s)
+    if (!rotor__lua_is_token(D, -1, s, s->responses))
         return rotor__lua_no_verdict(D, s->class, c->which,
                                      "what socket:ok, same, done or error does");
     return 0;
@@ -106,7 +106,7 @@ static int call_it(call *c)
 {
     rotor__lua_socket *s = c->s;
     s->asked = c->which != DROP;
-    s->has_response = false;
+    s->responses = 0;
     int error = rotor__lua_run(s->ll, run, c, s->class->datagram.name, names[c->which]);
     s->asked = false;
     return error;

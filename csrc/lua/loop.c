@@ -19,7 +19,8 @@ typedef struct loop_object {
 static void on_error(rotor_loop *loop, rotor_machine *m, int error)
 {
     rotor__lua_loop *ll = rotor_loop_context(loop);
-    const char *name = rotor_machine_name(m), *address = NULL;
+    const rotor_protocol *listened = rotor__listener_protocol(m); /* its create has failed */
+    const char *name = listened ? listened->name : rotor_machine_name(m), *address = NULL;
     if (rotor__lua_push_reason(ll, m)) {
         rotor__lua_report(ll, name, NULL);
         return;

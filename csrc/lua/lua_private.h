@@ -25,9 +25,9 @@ enum { ROTOR__LUA_SIGNALS = 8 };
 typedef struct rotor__lua_loop {
     rotor__vm *vm;
     rotor_loop *loop;
-    rotor_scope *scope;      /* of the machine's transition that runs now */
-    rotor_response response; /* what that transition has asked for */
-    bool has_response;
+    rotor_scope *scope;              /* of the machine's transition that runs now */
+    rotor_response response;         /* what that transition has asked for */
+    uint8_t responses;               /* how often it has asked */
     int on_error;                    /* reference to a function */
     int context;                     /* reference to any value */
     int scope_object;                /* reference to the one userdata that scopes appear as */
@@ -197,6 +197,20 @@ rotor__lua_class *rotor__lua_bare_class(lua_State *L, const rotor__kind *kind);
 rotor__lua_class *rotor__lua_new_class(lua_State *L, const rotor__kind *kind,
                                        const char *const *names);
 int rotor__lua_class_gc(lua_State *L);
+
+/* What a transition has to return: a light userdata that stands for the last of the answers it has asked
+** for, of a machine, so that neither an earlier one will do nor another machine's. */
+static inline void *rotor__lua_token(const void *machine, uint8_t answers)
+{
+    return (char *)machine + answers % 16;
+}
+
+/* [-0, +0, -] Whether it has. */
+static inline bool rotor__lua_is_token(lua_State *D, int index, const void *machine,
+                                       uint8_t answers)
+{
+    return answers > 0 && lua_touserdata(D, index) == rotor__lua_token(machine, answers);
+}
 
 /* [-0, +0, m] Keep the class at `index` until it is released as often. */
 rotor__lua_class *rotor__lua_retain(lua_State *L, int index);

@@ -14,9 +14,9 @@ typedef struct rotor__lua_stream {
     int object_ref;
     int error_ref;       /* to what stream:error() was given */
     bool asked;          /* one of its transitions is running */
-    bool has_intent;     /* which has asked for `intent` */
+    uint8_t intents;     /* how often it has asked for one */
     bool second;         /* the delimiter waited for is in the second of its uservalues */
-    rotor_intent intent; /* what the transition has asked for */
+    rotor_intent intent; /* what it has asked for last */
 } rotor__lua_stream;
 
 /* Its uservalues: `self`, and two delimiters, as one may be waited for while another is asked for. */

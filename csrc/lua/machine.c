@@ -113,9 +113,9 @@ static int run(lua_State *D)
         return 0;
     }
     push_scope(D, m->ll);
-    m->ll->has_response = false;
+    m->ll->responses = 0;
     lua_call(D, 2 + push_arguments(D, c), 1);
-    if (!m->ll->has_response || lua_touserdata(D, -1) != m->ll)
+    if (!rotor__lua_is_token(D, -1, m->ll, m->ll->responses))
         return rotor__lua_no_verdict(D, m->class, c->which,
                                      "what scope:ok, same, spawn, done or error does");
     return 0;
@@ -190,8 +190,14 @@ static rotor_response on_spawned(rotor_machine *base, rotor_scope *scope, rotor_
 static rotor_response on_spawn_error(rotor_machine *base, rotor_scope *scope, int error, void *seed)
 {
     lua_machine *m = (lua_machine *)base;
-    if (!rotor__lua_has(m->class, SPAWN_ERROR))
+    if (!rotor__lua_has(m->class, SPAWN_ERROR)) {
+        if (error ==
+            ROTOR_ELUA) { /* told in the child's name, but not what becomes of its parent */
+            rotor__lua_report_error(m->ll, m->class->title, error, "of the machine it spawned");
+            m->reported = true;
+        }
         return rotor_error(error);
+    }
     call c = {.m = m, .which = SPAWN_ERROR, .error = error, .ref = m->spawn.ref};
     m->spawn.ref = LUA_NOREF; /* the transition may spawn again */
     rotor__lua_clear_seed(&m->spawn);
@@ -313,8 +319,8 @@ static scope_object *check_scope(lua_State *L)
 static int respond(lua_State *L, scope_object *so, rotor_response r)
 {
     so->ll->response = r;
-    so->ll->has_response = true;
-    lua_pushlightuserdata(L, so->ll);
+    so->ll->responses++;
+    lua_pushlightuserdata(L, rotor__lua_token(so->ll, so->ll->responses));
     return 1;
 }
 

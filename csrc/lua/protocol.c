@@ -65,7 +65,7 @@ static int run(lua_State *D)
     lua_call(D, 2 + push_arguments(D, c), 1);
     if (c->which == FATAL || c->which == DROP)
         return 0;
-    if (!s->has_intent || lua_touserdata(D, -1) != s)
+    if (!rotor__lua_is_token(D, -1, s, s->intents))
         return rotor__lua_no_verdict(D, c->class, c->which,
                                      "what stream:expect_bytes, expect_delimiter, expect_flush, "
                                      "and_flush, sleep, same, done, linger, abort or error does");
@@ -79,7 +79,7 @@ static int call_it(call *c)
     while (!rotor__lua_has(c->class, c->which))
         c->class = ROTOR__LUA_CLASS_OF(c->class->protocol.parent);
     s->asked = true;
-    s->has_intent = false;
+    s->intents = 0;
     int error = rotor__lua_run(s->ll, run, c, c->class->title, names[c->which]);
     s->asked = false;
     return error;

@@ -104,8 +104,8 @@ static rotor__lua_socket *check_asked(lua_State *L)
 static int respond(lua_State *L, rotor__lua_socket *s, rotor_response response)
 {
     s->response = response;
-    s->has_response = true;
-    lua_pushlightuserdata(L, s);
+    s->responses++;
+    lua_pushlightuserdata(L, rotor__lua_token(s, s->responses));
     return 1;
 }
 

@@ -113,8 +113,8 @@ static rotor__lua_stream *check_asked(lua_State *L)
 static int intend(lua_State *L, rotor__lua_stream *s, rotor_intent intent)
 {
     s->intent = intent;
-    s->has_intent = true;
-    lua_pushlightuserdata(L, s);
+    s->intents++;
+    lua_pushlightuserdata(L, rotor__lua_token(s, s->intents));
     return 1;
 }
 
@@ -171,7 +171,7 @@ static int stream_expect_flush(lua_State *L)
 static int stream_and_flush(lua_State *L)
 {
     rotor__lua_stream *s = check_asked(L);
-    bool is_intent = s->has_intent && lua_touserdata(L, 2) == s;
+    bool is_intent = rotor__lua_is_token(L, 2, s, s->intents);
     luaL_argcheck(L, is_intent && s->intent.kind <= ROTOR_INTENT_SLEEP, 2,
                   "what expect_bytes, expect_delimiter or sleep of this stream returns expected");
     return intend(L, s, rotor_and_flush(s->intent, check_size(L, 3, ROTOR_BUF_MAX)));

@@ -218,6 +218,11 @@ const rotor_listen_options *rotor__listener_options(rotor_loop *loop, rotor_hand
     return m && m->type == &listener_type ? &((listener *)m)->options : NULL;
 }
 
+const rotor_protocol *rotor__listener_protocol(const rotor_machine *m)
+{
+    return m->type == &listener_type ? ((const listener *)m)->child.protocol : NULL;
+}
+
 int rotor_listener_address(rotor_loop *loop, rotor_handle handle, char *text, size_t size)
 {
     rotor_machine *m = rotor_find(loop, handle);

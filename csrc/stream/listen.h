@@ -56,6 +56,9 @@ int rotor_listen(rotor_loop *loop, const char *address, const rotor_protocol *pr
 /* private: the options it was given; NULL when the handle is not a living listener's. */
 const rotor_listen_options *rotor__listener_options(rotor_loop *loop, rotor_handle listener);
 
+/* private: what its connections run; NULL when the machine is no listener. */
+const rotor_protocol *rotor__listener_protocol(const rotor_machine *m);
+
 /* Where it listens, as text, with the true port: a list if there are several, cut to `size` bytes
 ** with the final NUL. 0 or an error; then the text is empty. */
 int rotor_listener_address(rotor_loop *loop, rotor_handle listener, char *text, size_t size);

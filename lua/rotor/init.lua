@@ -89,6 +89,7 @@ local function is_in(list, value)
 end
 
 local function hint(name, known, what)
+  if #known == 0 then return "there is no other" end
   local near = nearest(tostring(name), known)
   return near and ("did you mean %s?"):format(near)
     or ("%s %s"):format(what, table.concat(known, ", "))
@@ -117,6 +118,14 @@ local function mistake(transitions, known, what)
   end
 end
 
+local function others(list, name)
+  local rest = {}
+  for _, item in ipairs(list) do
+    if item ~= name then rest[#rest + 1] = item end
+  end
+  return rest
+end
+
 -- The same for the states of a protocol, which are named by strings and may have a parent.
 local function mistake_in_states(states, names)
   for _, name in ipairs(names) do
@@ -127,7 +136,7 @@ local function mistake_in_states(states, names)
       if key == "parent" then
         if not is_in(names, value) then
           return ("state %s: no state is called %s, which is to be its parent; %s"):format(
-            name, tostring(value), hint(value, names, "there are"))
+            name, tostring(value), hint(value, others(names, name), "there are"))
         end
       elseif not is_in(state_transitions, key) then
         return ("state %s: %s is neither a transition nor parent; what belongs to the connection "

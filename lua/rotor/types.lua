@@ -254,7 +254,7 @@ function Loop:connect(address, protocol, options) end
 ---@field keepalive? integer seconds of silence after which the system asks if the peer is there
 ---@field backoff? number seconds from which the next wait is drawn, between half of them and all; it doubles with each try, and starts anew after a connection that has lasted longer; 0.1
 ---@field backoff_max? number seconds, the ceiling of that; 30
----@field up? fun(stream: rotor.Handle) there is a connection, and the protocol's create has run
+---@field up? fun(handle: rotor.Handle) there is a connection, and the protocol's create has run, which may have kept the stream; this is its handle
 ---@field down? fun(code: string?, message: string?, seconds: number) it has ended (code and message, "ECONNREFUSED" and "ECONNREFUSED: connection refused (127.0.0.1:1)", are nil when it ended well) or could not be made; the next try is in so many seconds; the stream's `drop` is still to come
 ---@field seed? any for the create of each stream
 
@@ -388,7 +388,8 @@ function Notifier:wakeup() end
 ---@field timeout? fun(self: table, scope: rotor.Scope): rotor.Verdict
 --- Somebody woke the machine; absent: keep waiting.
 ---@field wakeup? fun(self: table, scope: rotor.Scope): rotor.Verdict
---- A child has ended with a value, or with nil and an error. A machine that has this transition owns
+--- A child has ended with a value; or with nil, what it gave to scope:error() (what it has thrown is
+--- told to on_error, and here "ELUA: …"), and a name. A machine that has this transition owns
 --- the machines it spawned: they end before it, whatever ends it. Absent: children go their own way.
 ---@field child_done? fun(self: table, scope: rotor.Scope, child: rotor.Handle, value: any, error: any, name: string?): rotor.Verdict
 --- The machine has ended, in whatever way; called exactly once.
@@ -498,6 +499,7 @@ function Io:close() end
 ---@class rotor.Intent
 
 --- What a stream does when something happens to it. Each states all that the stream waits for next.
+--- Besides transitions the table may hold other values (but no functions), which `self` begins with.
 ---@class rotor.ProtocolTransitions
 --- The connection is there.
 ---@field create fun(self: table, stream: rotor.Stream, seed: any): rotor.Intent
