@@ -1,112 +1,93 @@
-/* Usage: proxy LISTEN TARGET
-** Hands every connection on to TARGET, both ways at once. What one side does not take is not read from
-** the other: at most HIGH bytes and what is read at once wait on each. An end is handed on, too. */
+/* Usage: proxy PORT | ADDR:PORT TARGET
+** Passes connections on to TARGET (ADDR:PORT or unix:PATH), in both directions at once and each at its
+** own pace: who sends faster than the other side reads is not read from for a while. */
 #include <signal.h>
 #include <stdio.h>
 
 #include <rotor.h>
 
-enum { HIGH = 65536, LOW = 16384 };
+enum { HIGH = 65536, LOW = 16384, PATIENCE_MS = 600000 };
 
 typedef struct side {
-    rotor_stream stream;
-    rotor_handle other; /* none: still connecting to the target */
-    bool at_end;        /* its peer sends no more */
-    bool other_waits;   /* for this side's output to fall to LOW */
+    rotor_stream stream; /* to the client, or to the target */
+    rotor_handle peer;
+    bool full, ended; /* output above HIGH and not yet at LOW: the peer waits; no more input */
 } side;
 
-static side *other_of(rotor_stream *s)
+static const rotor_protocol proxy;
+
+static rotor_intent next(rotor_stream *s, rotor_scope *scope)
 {
-    return (side *)rotor_find(s->machine.loop, ((side *)s)->other);
+    side *me = (side *)s, *peer = (side *)rotor_find(scope->loop, me->peer);
+    if (me->ended && peer)
+        rotor_stream_shutdown(&peer->stream);
+    if (me->ended && (!peer || peer->ended))
+        return rotor_intent_done();
+    if (!peer) /* what it has sent shall arrive, which closing with unread input could prevent */
+        return rotor_intent_linger(rotor_now(scope) + PATIENCE_MS);
+    bool sent = me->full && rotor_stream_unsent(s) <= LOW;
+    bool fills = !peer->full && rotor_stream_unsent(&peer->stream) > HIGH;
+    if (sent || fills)
+        rotor_wake(scope->loop, me->peer);
+    me->full = me->full && !sent;
+    peer->full = peer->full || fills;
+    rotor_intent intent = peer->full || me->ended ? rotor_intent_sleep() : rotor_expect_bytes(1);
+    return me->full ? rotor_and_flush(intent, LOW) : intent;
 }
 
-/* What a side waits for next, whatever has happened. */
-static rotor_intent go_on(rotor_stream *s, rotor_scope *scope)
+/* For the target the seed is the client, which sleeps, and so cannot end, until then. */
+static rotor_intent create(rotor_stream *s, rotor_scope *scope, void *seed)
 {
-    side *me = (side *)s, *other = other_of(s);
-    if (me->other.generation == 0)
-        return rotor_intent_same();
-    if (!other || (me->at_end && other->at_end))
-        return rotor_intent_done(); /* when what is left has been sent */
-    if (me->other_waits && rotor_stream_unsent(s) <= LOW) {
-        me->other_waits = false;
-        rotor_wake(scope->loop, me->other);
+    side *me = (side *)s, *client = seed;
+    if (client) {
+        me->peer = client->stream.machine.self;
+        rotor_wake(scope->loop, me->peer);
+        return next(s, scope);
     }
-    bool is_full = rotor_stream_unsent(&other->stream) >= HIGH;
-    if (is_full && !other->other_waits) {
-        other->other_waits = true;
-        rotor_wake(scope->loop, me->other);
-    }
-    rotor_intent input = me->at_end || is_full ? rotor_intent_sleep() : rotor_expect_bytes(1);
-    return me->other_waits ? rotor_and_flush(input, LOW) : input;
+    rotor_connect_options options = {.seed = me};
+    int error = rotor_connect(scope->loop, rotor_context(scope), &proxy, &options, &me->peer);
+    return error ? rotor_intent_error(error) : rotor_intent_sleep();
 }
 
 static rotor_intent bytes_read(rotor_stream *s, rotor_scope *scope, size_t n)
 {
-    side *other = other_of(s);
+    side *peer = (side *)rotor_find(scope->loop, ((side *)s)->peer);
     rotor_buf *input = rotor_stream_input(s);
-    n = rotor_buf_len(input);
-    if (!other || rotor_stream_write(&other->stream, rotor_buf_data(input), n))
-        return rotor_intent_done();
-    rotor_buf_consume(input, n);
-    return go_on(s, scope);
+    if (peer && rotor_stream_write(&peer->stream, rotor_buf_data(input), rotor_buf_len(input)))
+        return rotor_intent_error(UV_ENOMEM);
+    rotor_buf_consume(input, rotor_buf_len(input));
+    return next(s, scope);
 }
 
-static rotor_intent exception(rotor_stream *s, rotor_scope *scope, int reason)
+static rotor_intent end_of_input(rotor_stream *s, rotor_scope *scope, int reason)
 {
-    ((side *)s)->at_end = true;
-    if (other_of(s))
-        rotor_stream_shutdown(&other_of(s)->stream);
-    rotor_wake(scope->loop, ((side *)s)->other);
-    return go_on(s, scope);
+    ((side *)s)->ended = true;
+    return next(s, scope);
 }
 
-/* However a side ends, the other one sends what it still has, and ends. */
+static void fatal(rotor_stream *s, rotor_scope *scope, int error)
+{
+    const side *client = rotor_stream_seed_left(s);
+    if (client && !rotor_end(scope->loop, client->stream.machine.self, error))
+        fprintf(stderr, "proxy: %s: %s\n", (char *)rotor_context(scope), rotor_strerror(error));
+}
+
 static void drop(rotor_stream *s)
 {
-    rotor_wake(s->machine.loop, ((side *)s)->other);
+    rotor_wake(s->machine.loop, ((side *)s)->peer);
 }
 
-static rotor_intent target_create(rotor_stream *s, rotor_scope *scope, void *client)
-{
-    ((side *)s)->other = *(rotor_handle *)client;
-    if (other_of(s)) /* it may have gone meanwhile */
-        other_of(s)->other = s->machine.self;
-    rotor_wake(scope->loop, ((side *)s)->other);
-    return go_on(s, scope);
-}
-
-static void target_fatal(rotor_stream *s, rotor_scope *scope, int error)
-{
-    rotor_handle *client = rotor_stream_seed_left(s);
-    if (client) { /* it was never connected */
-        fprintf(stderr, "proxy: %s\n", rotor_strerror(error));
-        rotor_end(scope->loop, *client, 0);
-    }
-}
-
-#define BOTH(create_it, fatal_to_it)                                                               \
-    {                                                                                              \
-        .name = "proxy", .size = sizeof(side), .create = (create_it), .fatal = (fatal_to_it),      \
-        .bytes_read = bytes_read, .bytes_flushed = go_on, .wakeup = go_on, .exception = exception, \
-        .drop = drop, .high_water = 4 * HIGH                                                       \
-    }
-
-static const rotor_protocol target = BOTH(target_create, target_fatal);
-
-static rotor_intent client_create(rotor_stream *s, rotor_scope *scope, void *address)
-{
-    rotor_handle *seed = rotor_alloc(sizeof *seed);
-    rotor_connect_options options = {.seed = seed, .release = rotor_free};
-    if (seed)
-        *seed = s->machine.self;
-    int error = seed ? rotor_connect(scope->loop, address, &target, &options, NULL) : UV_ENOMEM;
-    if (error)
-        rotor_free(seed);
-    return error ? rotor_intent_error(error) : rotor_intent_sleep();
-}
-
-static const rotor_protocol client = BOTH(client_create, NULL);
+static const rotor_protocol proxy = {.name = "proxy",
+                                     .size = sizeof(side),
+                                     .create = create,
+                                     .bytes_read = bytes_read,
+                                     .bytes_flushed = next,
+                                     .wakeup = next,
+                                     .exception = end_of_input,
+                                     .fatal = fatal,
+                                     .drop = drop,
+                                     .high_water = 4 * HIGH, /* it would stop both directions */
+                                     .stall_ms = PATIENCE_MS};
 
 static void stop(rotor_loop *loop, int signum, void *context)
 {
@@ -116,14 +97,17 @@ static void stop(rotor_loop *loop, int signum, void *context)
 int main(int argc, char **argv)
 {
     rotor_loop *loop;
-    char where[128];
     rotor_handle listener;
-    rotor_listen_options options = {.seed = argc == 3 ? argv[2] : NULL};
-    int error = argc == 3 ? rotor_loop_new(&loop, NULL) : UV_EINVAL;
+    char where[128];
+    rotor_address address;
+    rotor_host host;
+    if (argc != 3 || rotor_address_parse(argv[2], &address, &host) < 0)
+        return fprintf(stderr, "usage: %s PORT | ADDR:PORT TARGET\n", argv[0]), 2;
+    int error = rotor_loop_new(&loop, &(rotor_config){.context = argv[2]});
     if (!error)
-        error = rotor_listen(loop, argv[1], &client, &options, &listener);
+        error = rotor_listen(loop, argv[1], &proxy, NULL, &listener);
     if (error)
-        return fprintf(stderr, "proxy: %s; usage: proxy LISTEN TARGET\n", rotor_strerror(error)), 2;
+        return fprintf(stderr, "%s: %s: %s\n", argv[0], argv[1], rotor_strerror(error)), 1;
     rotor_loop_on_signal(loop, SIGINT, stop, NULL);
     rotor_loop_on_signal(loop, SIGTERM, stop, NULL);
     rotor_listener_address(loop, listener, where, sizeof where);

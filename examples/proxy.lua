@@ -1,83 +1,73 @@
--- Usage: proxy.lua LISTEN TARGET
--- Hands every connection on to TARGET, both ways at once. What one side does not take is not read
--- from the other: at most HIGH bytes and what is read at once wait on each. An end is handed on,
--- too.
+-- Usage: proxy.lua PORT | ADDR:PORT TARGET
+-- Passes connections on to TARGET (ADDR:PORT or unix:PATH), in both directions at once and each at
+-- its own pace: who sends faster than the other side reads is not read from for a while.
 local rotor = require "rotor"
 
-local HIGH, LOW = 65536, 16384
+local HIGH, LOW, PATIENCE = 65536, 16384, 600 -- bytes, bytes, seconds
 
-local listen, target = arg[1], arg[2]
+local address, target = arg[1], arg[2]
+
+-- Each connection, to a client or to the target, has a peer, and may be
+--   full: its output was above HIGH and is not yet down to LOW, so that the peer is not read from;
+--   ended: there is no more input.
+local function next(self, stream)
+  local peer = self.peer
+  if peer and peer.stream:ended() then peer, self.peer = nil, nil end
+  if self.ended and peer then peer.stream:shutdown() end
+  if self.ended and (not peer or peer.ended) then return stream:done() end
+  -- What the peer has sent shall arrive, which closing with unread input could prevent.
+  if not peer then return stream:linger(PATIENCE) end
+  local sent = self.full and stream:unsent() <= LOW
+  local fills = not peer.full and peer.stream:unsent() > HIGH
+  if sent or fills then peer.stream:handle():wake() end
+  self.full = self.full and not sent
+  peer.full = peer.full or fills
+  local intent = (peer.full or self.ended) and stream:sleep() or stream:expect_bytes(1)
+  return self.full and stream:and_flush(intent, LOW) or intent
+end
+
+local Proxy
+Proxy = rotor.protocol("Proxy", { high_water = 4 * HIGH, stall = PATIENCE }) {
+  -- For the target the seed is the client's `self`; that sleeps, and so cannot end, until then.
+  create = function(self, stream, client)
+    self.stream = stream
+    if client then
+      self.peer, client.peer = client, self
+      client.stream:handle():wake()
+      return next(self, stream)
+    end
+    local connecting, message = rotor.connect(target, Proxy, { seed = self })
+    return connecting and stream:sleep() or stream:error(message)
+  end,
+  bytes_read = function(self, stream)
+    local input, peer = stream:take(), self.peer
+    if peer and not peer.stream:ended() then assert(peer.stream:write(input)) end
+    return next(self, stream)
+  end,
+  bytes_flushed = next,
+  wakeup = next,
+  exception = function(self, stream)
+    self.ended = true
+    return next(self, stream)
+  end,
+  fatal = function(_, _, _, message, client)
+    if client then
+      io.stderr:write("proxy.lua: ", message, "\n")
+      client.stream:handle():close()
+    end
+  end,
+  drop = function(self)
+    local peer = self.peer
+    if peer and not peer.stream:ended() then peer.stream:handle():wake() end
+  end,
+}
+
 if not target or arg[3] then
-  io.stderr:write("usage: proxy.lua LISTEN TARGET\n")
+  io.stderr:write("usage: proxy.lua PORT | ADDR:PORT TARGET\n")
   os.exit(2)
 end
 
--- Each side's `self` has the other's `self`, and its own stream. What it waits for next, whatever
--- has happened:
-local function go_on(self, stream)
-  local other = self.other
-  if not other then return stream:same() end -- still connecting to the target
-  if other.stream:ended() or self.at_end and other.at_end then
-    return stream:done() -- when what is left has been sent
-  end
-  if self.other_waits and stream:unsent() <= LOW then
-    self.other_waits = false
-    other.stream:handle():wake()
-  end
-  local is_full = other.stream:unsent() >= HIGH
-  if is_full and not other.other_waits then
-    other.other_waits = true
-    other.stream:handle():wake()
-  end
-  local input = (self.at_end or is_full) and stream:sleep() or stream:expect_bytes(1)
-  return self.other_waits and stream:and_flush(input, LOW) or input
-end
-
-local function declare(name, create, fatal)
-  return rotor.protocol(name, { high_water = 4 * HIGH }) {
-    create = create,
-    fatal = fatal,
-    bytes_read = function(self, stream)
-      if not self.other.stream:write(stream:take()) then return stream:done() end
-      return go_on(self, stream)
-    end,
-    bytes_flushed = go_on,
-    wakeup = go_on,
-    exception = function(self, stream)
-      local other = self.other.stream
-      self.at_end = true
-      if not other:ended() then
-        other:shutdown()
-        other:handle():wake()
-      end
-      return go_on(self, stream)
-    end,
-    -- However a side ends, the other one sends what it still has, and ends.
-    drop = function(self)
-      local other = self.other and self.other.stream
-      if other and not other:ended() then other:handle():wake() end
-    end,
-  }
-end
-
-local Target = declare("Target", function(self, stream, client)
-  self.stream, self.other, client.other = stream, client, self
-  if not client.stream:ended() then client.stream:handle():wake() end
-  return go_on(self, stream)
-end, function(_, _, _, message, client)
-  if not client then return end
-  io.stderr:write("proxy.lua: ", message, "\n") -- never connected
-  if not client.stream:ended() then client.stream:handle():close() end
-end)
-
-local Client = declare("Client", function(self, stream)
-  self.stream = stream
-  local connecting, message = rotor.connect(target, Target, { seed = self })
-  if not connecting then return stream:error(message) end
-  return stream:sleep()
-end)
-
-local listener, message = rotor.listen(listen, Client)
+local listener, message = rotor.listen(address, Proxy)
 if not listener then
   io.stderr:write("proxy.lua: ", message, "\n")
   os.exit(1)
