@@ -6,7 +6,9 @@ local rotor = require "rotor"
 local HIGH, LOW = 65536, 16384
 local SE, SB, WILL, WONT, DO, DONT, IAC = 240, 250, 251, 252, 253, 254, 255
 
-local session, keyboard -- the stream while there is one; a handle
+local session, console -- the stream, false when it has ended; a handle
+local heard = "" -- by the session and not yet printed, so that it does not read
+local full = false -- it has to send what was typed, so that no more is taken
 local status = 0
 
 -- What the peer sends without its commands, which begin with IAC and may come in pieces. What is
@@ -33,79 +35,110 @@ local function without_commands(self, stream, text)
 end
 
 local function go_on(_, stream)
-  local intent = stream:expect_bytes(1)
-  if stream:unsent() >= HIGH then return stream:and_flush(intent, LOW) end
-  keyboard:wake()
-  return intent
+  if full and stream:unsent() <= LOW then
+    full = false
+    console:wake()
+  end
+  local intent = heard == "" and stream:expect_bytes(1) or stream:sleep()
+  return full and stream:and_flush(intent, LOW) or intent
 end
 
-local Telnet = rotor.protocol "Telnet" {
+local Telnet = rotor.protocol("Telnet", { high_water = 4 * HIGH }) {
   create = function(self, stream)
     session = stream
+    console:wake()
     return go_on(self, stream)
   end,
   bytes_read = function(self, stream)
-    io.write(without_commands(self, stream, stream:take()))
-    io.flush()
+    heard = without_commands(self, stream, stream:take())
+    console:wake()
     return go_on(self, stream)
   end,
   bytes_flushed = go_on,
   wakeup = go_on,
   fatal = function(_, _, _, message)
     io.stderr:write("telnet.lua: ", message, "\n")
-    status = 1
-    keyboard:close()
+    status, session = 1, false
+    console:wake()
   end,
-  drop = function() keyboard:close() end,
+  drop = function()
+    session = false
+    console:wake()
+  end,
 }
 
--- Sends what is typed, as long as the session takes it; it wakes this machine when it does again.
-local function type_on(self, scope)
-  while session and not session:ended() and session:unsent() < HIGH do
-    local typed, _, name
-    if self.input then
-      typed, _, name = self.input:read(4096)
-    else
-      typed = io.read(4096)
-    end
-    if name == "EAGAIN" then
-      self.input:want("r")
-      return scope:ok()
-    elseif not typed then
-      session:shutdown()
-      return scope:done()
-    end
-    session:write((typed:gsub("[\n\255]", { ["\n"] = "\r\n", ["\255"] = "\255\255" })))
-  end
-  if self.input then self.input:want("") end
-  if session and not session:ended() then session:handle():wake() end
-  return scope:ok()
+-- A watched descriptor is non-blocking for all who share it, so it is opened anew. A file cannot be
+-- watched and is always ready.
+local function watch(scope, file, name, mode)
+  if not os.execute("test -f " .. name) then file = io.open(name, mode) or file end
+  file:setvbuf("no")
+  return scope:open(file) or {
+    read = function(_, n) return file:read(n) end,
+    write = function(_, text)
+      local ok, message = file:write(text)
+      return ok and #text, message
+    end,
+    want = function() end,
+  }
 end
 
-local Keyboard = rotor.machine "Keyboard" {
-  -- A terminal is opened anew, as it would become non-blocking for whoever prints to it, too. A
-  -- file is always ready, and cannot be watched.
+local function print_on(output)
+  local n, message, name = output:write(heard)
+  if not n and name ~= "EAGAIN" then
+    io.stderr:write("telnet.lua: ", message, "\n")
+    status, n = 1, #heard
+    rotor.stop()
+  end
+  heard = heard:sub((n or 0) + 1)
+  output:want(heard == "" and "" or "w")
+  if heard == "" and session then session:handle():wake() end
+end
+
+local function type_on(self, input)
+  local typed, _, name = ""
+  while typed and not full do
+    typed, _, name = input:read(4096)
+    if typed then
+      session:write((typed:gsub("[\n\255]", { ["\n"] = "\r\n", ["\255"] = "\255\255" })))
+      full = session:unsent() >= HIGH
+    elseif name ~= "EAGAIN" then
+      session:shutdown()
+      self.input = nil
+    end
+  end
+  input:want(self.input and not full and "r" or "")
+  if full then session:handle():wake() end
+end
+
+local function step(self, scope)
+  if heard ~= "" then print_on(self.output) end
+  if session and self.input then type_on(self, self.input) end
+  return session == false and heard == "" and scope:done() or scope:ok()
+end
+
+local Console = rotor.machine "Console" {
   create = function(self, scope)
-    local is_terminal = os.execute("test -t 0")
-    local message, name
-    self.input, message, name = scope:open(is_terminal and assert(io.open("/dev/tty")) or io.stdin)
-    if not self.input and name ~= "EPERM" then return scope:error(message) end
+    self.input = watch(scope, io.stdin, "/dev/stdin", "r")
+    self.output = watch(scope, io.stdout, "/dev/stdout", "w")
     return scope:ok()
   end,
-  ready = type_on,
-  wakeup = type_on,
+  ready = step,
+  wakeup = step,
 }
 
 if #arg ~= 1 then
   io.stderr:write("usage: telnet.lua ADDR:PORT\n")
   os.exit(2)
 end
+console = rotor.add(Console)
 local connecting, message = rotor.connect(arg[1], Telnet)
 if not connecting then
   io.stderr:write("telnet.lua: ", message, "\n")
   os.exit(2)
 end
-keyboard = rotor.add(Keyboard)
-rotor.on_signal("INT", rotor.stop)
+rotor.on_signal("INT", function()
+  status = 130
+  rotor.stop()
+end)
 rotor.run()
 os.exit(status)
