@@ -1,119 +1,119 @@
 /* Usage: fetch URL...
-** Gets http:// URLs, all at once, by HTTP/1.1, and writes their bodies to standard output, each as
-** soon as all of it is there. An answer other than 2xx is an error. */
-#define _GNU_SOURCE 1 /* for strcasestr */
+** Fetches http:// URLs, all at once, and prints what they name in their order. */
+#include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <rotor.h>
 
-enum { WAIT_MS = 120000, LONGEST_HEAD = 65536, LARGEST = 1 << 30 };
-
-typedef struct fetch {
-    rotor_stream stream;
+typedef struct page {
     const char *url;
-    char status[80];
-    size_t size, decoded; /* of the body; LARGEST: it ends with the connection */
+    char request[4096];
+    FILE *out;
+} page;
+
+typedef struct answer {
+    rotor_stream stream;
+    const page *page;
     rotor_http_chunked chunks;
-} fetch;
+    uint64_t left; /* of the body; UINT64_MAX or a little less: up to the end of the connection */
+    bool chunked;
+} answer;
 
 static int failures;
-static const rotor_protocol head, body, chunk;
+static const rotor_protocol fetch, body;
 
-static void failed(rotor_loop *loop, rotor_machine *m, int error)
+static rotor_intent fail(const page *p, const char *why)
 {
-    const fetch *f = (fetch *)m;
-    const char *url = f->url ? f->url : rotor_stream_seed_left(&f->stream);
-    fprintf(stderr, "fetch: %s: %s\n", url, *f->status > '2' ? f->status : rotor_strerror(error));
     failures++;
+    fprintf(stderr, "fetch: %s: %.*s\n", p->url, (int)strcspn(why, "\r"), why);
+    return rotor_intent_abort();
 }
 
-static rotor_intent create(rotor_stream *s, rotor_scope *scope, void *seed)
+static void on_error(rotor_loop *loop, rotor_machine *m, int error)
 {
-    const char *host = (((fetch *)s)->url = seed) + 7, *path = host + strcspn(host, "/?#");
-    char text[4096];
-    int len = snprintf(text, sizeof text, "GET %s%.*s HTTP/1.1\r\nHost: %.*s\r\n%s\r\n\r\n",
-                       *path == '/' ? "" : "/", (int)strcspn(path, "#"), path, (int)(path - host),
-                       host, "Connection: close");
-    int error = len < (int)sizeof text ? rotor_stream_write(s, text, (size_t)len) : UV_E2BIG;
-    rotor_become(s, &head);
-    rotor_intent end = rotor_expect_delimiter("\r\n\r\n", 4, LONGEST_HEAD);
-    return error ? rotor_intent_error(error) : rotor_intent_until(end, rotor_now(scope) + WAIT_MS);
+    const page *unseen = rotor_stream_seed_left((rotor_stream *)m);
+    fail(unseen ? unseen : ((answer *)m)->page, rotor_strerror(error));
 }
 
-static rotor_intent head_read(rotor_stream *s, rotor_scope *scope, size_t n)
+static rotor_intent ask(rotor_stream *s, rotor_scope *scope, void *seed)
 {
-    fetch *f = (fetch *)s;
+    const page *p = ((answer *)s)->page = seed;
+    rotor_stream_write(s, p->request, strlen(p->request));
+    rotor_intent head = rotor_expect_delimiter("\r\n\r\n", 4, 65536);
+    return rotor_intent_until(head, rotor_now(scope) + 30000);
+}
+
+static rotor_intent head(rotor_stream *s, rotor_scope *scope, size_t n)
+{
+    answer *a = (answer *)s;
     char *text = rotor_buf_data(rotor_stream_input(s));
-    text[n] = '\0'; /* where the delimiter begins */
-    const char *coding = strcasestr(text, "\nTransfer-Encoding:");
-    const char *length = coding ? NULL : strcasestr(text, "\nContent-Length:");
-    f->size = coding ? 1 : LARGEST;
-    if (sscanf(text, "HTTP/1.%*1[01] %79[^\r]", f->status) != 1 ||
-        (length && sscanf(length + 16, "%zu", &f->size) != 1))
-        return rotor_intent_error(UV_EPROTO);
-    if (*f->status > '2' || f->size > LARGEST)
-        return rotor_intent_error(UV_EFBIG);
+    int status = 0;
+    text[n] = '\0';
+    for (char *c = text; *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    if (sscanf(text, "http/1.%*d %d", &status) != 1 || status >= 300)
+        return fail(a->page, text);
+    const char *length = strstr(text, "\ncontent-length:");
+    a->chunked = strstr(text, "\ntransfer-encoding:");
+    a->left = a->chunked ? 1 : length ? strtoull(length + 16, NULL, 10) : UINT64_MAX;
     rotor_buf_consume(rotor_stream_input(s), n + 4);
-    if (*f->status == '1') /* another head follows */
-        return rotor_intent_same();
-    rotor_become(s, coding ? &chunk : &body);
-    return rotor_intent_until(rotor_expect_bytes(f->size), rotor_now(scope) + WAIT_MS);
+    rotor_become(s, status < 200 ? &fetch : &body); /* below, the answer is still to come */
+    return status < 200 ? rotor_intent_same() : rotor_expect_bytes(a->left > 0);
 }
 
-static rotor_intent print(rotor_stream *s, rotor_scope *scope, size_t n)
+static rotor_intent body_read(rotor_stream *s, rotor_scope *scope, size_t n)
 {
-    fwrite(rotor_buf_data(rotor_stream_input(s)), 1, n, stdout);
-    return fflush(stdout) ? rotor_intent_error(uv_translate_sys_error(errno)) : rotor_intent_done();
-}
-
-static rotor_intent chunk_read(rotor_stream *s, rotor_scope *scope, size_t n)
-{
+    answer *a = (answer *)s;
     rotor_http_limits limits = ROTOR_HTTP_LIMITS_DEFAULT;
-    fetch *f = (fetch *)s;
-    rotor_buf *input = rotor_stream_input(s);
-    char *data = rotor_buf_data(input) + f->decoded;
-    size_t len = rotor_buf_len(input) - f->decoded;
-    limits.body = LARGEST;
-    ptrdiff_t end = rotor_http_chunked_decode(&f->chunks, data, len, &n, &limits);
-    rotor_buf_truncate(input, f->decoded += n);
-    if (end == ROTOR_MORE)
-        return rotor_intent_until(rotor_expect_bytes(f->decoded + 1), rotor_now(scope) + WAIT_MS);
-    return end < 0 ? rotor_intent_error((int)end) : print(s, scope, f->decoded);
+    char *data = rotor_buf_data(rotor_stream_input(s));
+    size_t len = rotor_buf_len(rotor_stream_input(s)), text = len < a->left ? len : a->left;
+    limits.body = UINT64_MAX;
+    ptrdiff_t end =
+        a->chunked ? rotor_http_chunked_decode(&a->chunks, data, len, &text, &limits) : 0;
+    fwrite(data, 1, text, a->page->out);
+    rotor_buf_consume(rotor_stream_input(s), len);
+    if (end < 0)
+        return rotor_intent_error((int)end);
+    a->left -= a->chunked ? 0 : text;
+    return end > 0 || a->left == 0 ? rotor_intent_done() : rotor_expect_bytes(1);
 }
 
-static rotor_intent exception(rotor_stream *s, rotor_scope *scope, int reason)
+static rotor_intent ended(rotor_stream *s, rotor_scope *scope, int reason)
 {
-    bool whole = s->protocol == &body && ((fetch *)s)->size == LARGEST;
-    return whole ? print(s, scope, rotor_buf_len(rotor_stream_input(s)))
-                 : rotor_intent_error(reason);
+    bool whole = s->protocol == &body && ((answer *)s)->left > INT64_MAX;
+    return whole ? rotor_intent_done() : rotor_intent_error(reason);
 }
 
-static const rotor_protocol get = {
-    .name = "get", .size = sizeof(fetch), .create = create, .exception = exception};
-static const rotor_protocol head = {.name = "head", .parent = &get, .bytes_read = head_read};
-static const rotor_protocol body = {.name = "body", .parent = &get, .bytes_read = print};
-static const rotor_protocol chunk = {.name = "chunk", .parent = &get, .bytes_read = chunk_read};
+static const rotor_protocol fetch = {
+    .name = "fetch", .size = sizeof(answer), .create = ask, .bytes_read = head, .exception = ended};
+static const rotor_protocol body = {.name = "body", .parent = &fetch, .bytes_read = body_read};
 
 int main(int argc, char **argv)
 {
     rotor_loop *loop;
-    if (argc < 2) {
-        fprintf(stderr, "usage: %s URL...\n", argv[0]);
-        return 2;
-    }
-    if (rotor_loop_new(&loop, &(rotor_config){.on_error = failed}))
-        return 1;
-    while (*++argv) {
-        char host[260] = "";
-        int error = UV_EPROTONOSUPPORT;
-        if (sscanf(*argv, "http://%255[^/?#]", host) == 1 && !strpbrk(*argv, " \r\n")) {
-            if (!strchr(host, ':') || host[strlen(host) - 1] == ']')
-                memcpy(host + strlen(host), ":80", sizeof ":80");
-            error = rotor_connect(loop, host, &get, &(rotor_connect_options){.seed = *argv}, NULL);
-        }
-        if (error)
-            failures += fprintf(stderr, "fetch: %s: %s\n", *argv, rotor_strerror(error));
+    page *pages = calloc((size_t)argc, sizeof *pages);
+    if (argc < 2 || !pages || rotor_loop_new(&loop, &(rotor_config){.on_error = on_error}))
+        return fprintf(stderr, "usage: %s URL...\n", argv[0]), 2;
+    for (int i = 1; i < argc; i++) {
+        page *p = &pages[i];
+        char host[200] = "", address[208];
+        int at = 0;
+        *p = (page){.url = argv[i], .out = i == 1 ? stdout : tmpfile()};
+        sscanf(p->url, "http://%199[^/?#@ ]%n", host, &at);
+        const char *port = strrchr(host, ':'), *path = p->url + at;
+        snprintf(address, sizeof address, port && !strchr(port, ']') ? "%s" : "%s:80", host);
+        snprintf(p->request, sizeof p->request,
+                 "GET %s%.*s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n",
+                 *path == '/' ? "" : "/", (int)strcspn(path, "#"), path, host);
+        if (!*host || !p->out || strpbrk(path, " \r\n") || strlen(path) > 3000 || *path == '@' ||
+            rotor_connect(loop, address, &fetch, &(rotor_connect_options){.seed = p}, NULL))
+            fail(p, "not an http:// URL");
     }
     rotor_loop_run(loop);
-    return rotor_loop_free(loop) || failures;
+    for (int i = 2, c; i < argc; i++)
+        for (rewind(pages[i].out); (c = getc(pages[i].out)) != EOF;)
+            putchar(c);
+    return failures > 0 || fflush(stdout) || ferror(stdout);
 }

@@ -1,119 +1,111 @@
 -- Usage: fetch.lua URL...
--- Gets http:// URLs, all at once, by HTTP/1.1, and writes their bodies to standard output, each as
--- soon as all of it is there. An answer other than 2xx is an error.
+-- Fetches http:// URLs, all at once, and prints what they name in their order.
 local rotor = require "rotor"
 
-local WAIT, LONGEST_HEAD, LARGEST = 120, 65536, 1 << 30 -- seconds, bytes, bytes
+local LONGEST_HEAD, LONGEST_LINE, PATIENCE = 65536, 4096, 30 -- bytes, bytes, seconds
 
 local failures = 0
 
-local function fail(url, why)
-  io.stderr:write("fetch.lua: ", url, ": ", why, "\n")
+local function complain(page, why)
   failures = failures + 1
+  io.stderr:write("fetch.lua: ", page.url, ": ", why, "\n")
 end
 
-local function give_up(self, stream, why)
-  fail(self.url, why)
+local function fail(self, stream, why)
+  complain(self.page, why)
   return stream:abort()
 end
 
-local function print_body(self, stream, ...)
-  local ok, message = io.stdout:write(...)
-  if ok then ok, message = io.stdout:flush() end
-  if not ok then fail(self.url, message) end
-  return stream:done()
-end
-
-local function expect_line(stream)
-  return stream:expect_delimiter("\r\n", 4096, WAIT)
-end
-
-local Get = rotor.protocol "Get" {
-  create = function(self, stream, seed)
-    self.url, self.parts, self.size = seed.url, {}, 0
-    stream:write("GET ", seed.path, " HTTP/1.1\r\nConnection: close\r\n")
-    stream:write("Host: ", seed.host, "\r\n\r\n")
-    return stream:become("head"):expect_delimiter("\r\n\r\n", LONGEST_HEAD, WAIT)
-  end,
-  timeout = function(self, stream)
-    return give_up(self, stream, "no answer, or not the rest of it")
+local Fetch = rotor.protocol "Fetch" {
+  create = function(self, stream, page)
+    self.page = page
+    stream:write("GET ", page.path, " HTTP/1.1\r\nHost: ", page.host, "\r\n")
+    stream:write("Connection: close\r\n\r\n")
+    return stream:become("head"):expect_delimiter("\r\n\r\n", LONGEST_HEAD, PATIENCE)
   end,
   exception = function(self, stream, _, message)
-    return give_up(self, stream, message)
+    return fail(self, stream, message)
   end,
-  fatal = function(self, _, _, message, seed) fail(self.url or seed.url, message) end,
+  timeout = function(self, stream)
+    return fail(self, stream, "no answer")
+  end,
+  fatal = function(self, _, _, message, page)
+    complain(self.page or page, message)
+  end,
   states = {
     head = {
       bytes_read = function(self, stream, n)
-        local text = stream:take(n + 4)
-        local status = text:match "^HTTP/1%.[01] (%d%d%d[^\r]*)"
-        local fields = text:lower()
-        local length = fields:match "\ncontent%-length:[ \t]*([^\r]*)"
-        local chunked = fields:find("\ntransfer-encoding:", 1, true)
-        self.to_the_end = not chunked and not length
-        if status and status:find "^1" then return stream:same() end -- another head follows
-        if not status or status:find "^[^2]" then
-          return give_up(self, stream, status or "not an answer in HTTP/1")
-        elseif chunked then
-          return expect_line(stream:become "chunk")
+        local head = stream:take(n + 4):lower()
+        local status = tonumber(head:match("^http/1%.%d (%d%d%d)"))
+        if not status or status >= 300 then return fail(self, stream, head:match("^[^\r]*")) end
+        if status < 200 then return stream:same() end -- the answer is still to come
+        self.left = tonumber(head:match("\ncontent%-length:%s*(%d+)"))
+        self.chunked = head:find("\ntransfer-encoding:", 1, true)
+        if self.chunked then
+          return stream:become("chunk"):expect_delimiter("\r\n", LONGEST_LINE)
         end
-        local size = math.tointeger(length or LARGEST)
-        if not size or size < 0 or size > LARGEST then
-          return give_up(self, stream, "malformed or too large Content-Length")
-        end
-        return stream:become("body"):expect_bytes(size, WAIT)
+        return stream:become(self.left and "body" or "rest"):expect_bytes(self.left == 0 and 0 or 1)
       end,
     },
-    body = {
-      bytes_read = function(self, stream, n)
-        if n == LARGEST then return give_up(self, stream, "too large") end
-        return print_body(self, stream, stream:take(n))
-      end,
-      exception = function(self, stream, _, message)
-        if self.to_the_end then return print_body(self, stream, stream:take()) end
-        return give_up(self, stream, message)
-      end,
-    },
-    chunk = {
-      bytes_read = function(self, stream, n)
-        local digits = stream:take(n + 2):match "^(%x+)[ \t;\r]"
-        local size = digits and #digits < 9 and tonumber(digits, 16)
-        if size == 0 then return expect_line(stream:become "trailer") end
-        self.size = self.size + (size or LARGEST)
-        if self.size < LARGEST then return stream:become("data"):expect_bytes(size + 2, WAIT) end
-        return give_up(self, stream, size and "too large" or "malformed chunk")
+    body = { -- of which so much is left, or of its present chunk
+      bytes_read = function(self, stream)
+        local text = stream:take(math.min(#stream, self.left))
+        self.page.out:write(text)
+        self.left = self.left - #text
+        if self.left > 0 then return stream:expect_bytes(1) end
+        return self.chunked and stream:become("gap"):expect_delimiter("\r\n", 0) or stream:done()
       end,
     },
-    data = {
-      bytes_read = function(self, stream, n)
-        table.insert(self.parts, stream:take(n - 2))
-        if stream:take(2) == "\r\n" then return expect_line(stream:become "chunk") end
-        return give_up(self, stream, "malformed chunk")
+    rest = { -- until the end of the connection
+      bytes_read = function(self, stream)
+        self.page.out:write(stream:take())
+        return stream:expect_bytes(1)
+      end,
+      exception = function(_, stream)
+        return stream:done()
       end,
     },
-    trailer = {
+    chunk = { -- its size
       bytes_read = function(self, stream, n)
-        stream:consume(n + 2)
-        if n > 0 then return expect_line(stream) end
-        return print_body(self, stream, table.concat(self.parts))
+        self.left = tonumber(stream:take(n + 2):match("^%x+") or "none", 16)
+        if not self.left then return fail(self, stream, "malformed chunk") end
+        return self.left > 0 and stream:become("body"):expect_bytes(1) or stream:done()
+      end,
+    },
+    gap = { -- a line break behind a chunk
+      bytes_read = function(_, stream)
+        stream:consume(2)
+        return stream:become("chunk"):expect_delimiter("\r\n", LONGEST_LINE)
       end,
     },
   },
 }
 
+local function fetch(url, out)
+  local host, path = url:match("^http://([^/?#@%s]+)([^#]*)")
+  local page = { url = url, host = host, path = path, out = out }
+  if not host or path:find("^@") or path:find("[%s%c]") then
+    return complain(page, "not an http:// URL")
+  end
+  if not path:find("^/") then page.path = "/" .. path end
+  local address = host:find(":%d+$") and host or host .. ":80"
+  local ok, message = rotor.connect(address, Fetch, { seed = page })
+  if not ok then complain(page, message) end
+end
+
 if not arg[1] then
   io.stderr:write("usage: fetch.lua URL...\n")
   os.exit(2)
 end
-for _, url in ipairs(arg) do
-  local host, path = url:match "^http://([^/?#%s]+)([^#%s]*)#?%S*$"
-  local ok, message = nil, "not an http:// URL"
-  if host then
-    local address = host:find ":%d*$" and host or host .. ":80"
-    path = path:gsub("^[^/]", "/%0"):gsub("^$", "/")
-    ok, message = rotor.connect(address, Get, { seed = { url = url, host = host, path = path } })
-  end
-  if not ok then fail(url, message) end
+
+local outs = { io.stdout } -- the others wait for their turn in files
+for i, url in ipairs(arg) do
+  outs[i] = outs[i] or assert(io.tmpfile())
+  fetch(url, outs[i])
 end
 rotor.run()
-os.exit(failures == 0 and 0 or 1)
+for i = 2, #outs do
+  outs[i]:seek("set")
+  for block in outs[i]:lines(65536) do io.stdout:write(block) end
+end
+os.exit(io.stdout:flush() ~= nil and failures == 0)
