@@ -93,9 +93,11 @@ static const rotor_protocol body = {.name = "body", .parent = &fetch, .bytes_rea
 int main(int argc, char **argv)
 {
     rotor_loop *loop;
-    page *pages = calloc((size_t)argc, sizeof *pages);
-    if (argc < 2 || !pages || rotor_loop_new(&loop, &(rotor_config){.on_error = on_error}))
+    if (argc < 2 || rotor_loop_new(&loop, &(rotor_config){.on_error = on_error}))
         return fprintf(stderr, "usage: %s URL...\n", argv[0]), 2;
+    page *pages = calloc((size_t)argc, sizeof *pages);
+    if (!pages)
+        return 1;
     for (int i = 1; i < argc; i++) {
         page *p = &pages[i];
         char host[200] = "", address[208];
@@ -115,5 +117,6 @@ int main(int argc, char **argv)
     for (int i = 2, c; i < argc; i++)
         for (rewind(pages[i].out); (c = getc(pages[i].out)) != EOF;)
             putchar(c);
-    return failures > 0 || fflush(stdout) || ferror(stdout);
+    free(pages);
+    return rotor_loop_free(loop) || failures > 0 || fflush(stdout) || ferror(stdout);
 }
