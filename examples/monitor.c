@@ -60,10 +60,11 @@ static rotor_intent head_read(rotor_stream *s, rotor_scope *scope, size_t n)
     rotor_buf_consume(rotor_stream_input(s), n + 4);
     if (*m->status == '1') /* another head follows */
         return rotor_intent_same();
-    if (!chunked && !length) /* the body ends with the connection */
+    bool empty = !strncmp(m->status, "204", 3) || !strncmp(m->status, "304", 3);
+    if (!chunked && !length && !empty) /* the body ends with the connection */
         return answered(s, scope, 0);
-    rotor_become(s, chunked ? &chunk : &body);
-    return rotor_intent_until(rotor_expect_bytes(size), asked + WAIT_MS);
+    rotor_become(s, chunked && !empty ? &chunk : &body);
+    return rotor_intent_until(rotor_expect_bytes(empty ? 0 : size), asked + WAIT_MS);
 }
 
 static rotor_intent chunk_read(rotor_stream *s, rotor_scope *scope, size_t n)

@@ -63,6 +63,7 @@ local Client = rotor.protocol "Client" {
         self.status = text:match "^HTTP/1%.[01] ([^\r]+)"
         if not self.status then return give_up(stream, "not an answer in HTTP/1") end
         if self.status:find "^1" then return stream:same() end -- another head follows
+        if self.status:find "^[23]04" then return answered(self, stream, 0) end -- without a body
         if chunked then return expect_line(stream:become "chunk") end
         if not length then -- the body ends with the connection
           answered(self, stream, 0)
