@@ -57,10 +57,10 @@ describe("the example", function()
     return output, select(3, self.pipe:close())
   end
 
-  -- Run it to its end: what it printed, and its status.
-  local function run(language, name, arguments)
-    local pipe = assert(io.popen(("timeout 60 %s %s 2>&1"):format(command(language, name),
-                                                                 arguments)))
+  -- Run it to its end, behind a pipe perhaps: what it printed, and its status.
+  local function run(language, name, arguments, before)
+    local pipe = assert(io.popen(("%s timeout 60 %s %s 2>&1"):format(
+      before or "", command(language, name), arguments)))
     local output = pipe:read("a")
     return output, select(3, pipe:close())
   end
@@ -118,6 +118,37 @@ describe("the example", function()
     return visits
   end
 
+  -- Answers each request by what `host` has for its path; or, where that is nothing, with `late`
+  -- when all that are `expected` have been made. It stops the loop then if it keeps connections, or
+  -- else when so many are over.
+  local Host = rotor.protocol "Host" {
+    create = function(self, stream, host)
+      self.host, host.connections = host, (host.connections or 0) + 1
+      return stream:expect_delimiter("\r\n\r\n", 4096)
+    end,
+    bytes_read = function(self, stream, n)
+      local host, path = self.host, stream:take(n + 4):match("^GET (%S+) HTTP/1.1\r\n")
+      host.asked = (host.asked or 0) + 1
+      if not host[path] then host.waits = stream:handle() end
+      if host.asked == host.expected then
+        if host.waits then host.waits:wake() end
+        if host.keeps then loop:stop() end
+      end
+      if not host[path] then return stream:sleep() end
+      stream:write(host[path])
+      return host.keeps and stream:expect_delimiter("\r\n\r\n", 4096) or stream:linger(10)
+    end,
+    wakeup = function(self, stream)
+      stream:write(self.host.late)
+      return stream:linger(10)
+    end,
+    drop = function(self)
+      local host = self.host
+      host.over = (host.over or 0) + 1
+      if host.over == host.expected then loop:stop() end
+    end,
+  }
+
   for _, language in ipairs { "Lua", "C" } do
     local is_built = language == "Lua" or lfs.attributes("build/examples/echo")
 
@@ -174,6 +205,39 @@ describe("the example", function()
       ends_well(chat)
     end)
 
+    works("chat drops who does not read", function()
+      local chat = serve(language, "chat")
+      local Sleeper = rotor.protocol "Sleeper" {
+        create = function(_, stream)
+          stream:write("Sleeper\n")
+          return stream:sleep()
+        end,
+      }
+      local Talker = rotor.protocol "Talker" {
+        create = function(_, stream)
+          stream:write("Talker\n")
+          return stream:expect_delimiter("Sleeper\n", 100000)
+        end,
+        bytes_read = function(self, stream, n) -- the sleeper has come, or has gone
+          stream:consume(n)
+          if self.talks then
+            loop:stop()
+            return stream:abort()
+          end
+          self.talks = true
+          return stream:and_flush(stream:expect_delimiter("Sleeper has left\n", 1 << 20), 0)
+        end,
+        bytes_flushed = function(_, stream)
+          stream:write((("x"):rep(1000) .. "\n"):rep(60))
+          return stream:and_flush(stream:expect_delimiter("Sleeper has left\n", 1 << 20), 0)
+        end,
+      }
+      assert(loop:connect(chat.address, Talker))
+      assert(loop:connect(chat.address, Sleeper))
+      support.run(loop)
+      ends_well(chat)
+    end)
+
     works("countdown counts for its visitors", function()
       local countdown = serve(language, "countdown")
       local there = visit(countdown.address, { { "^5\r?\n", LEAVE } })
@@ -193,11 +257,48 @@ describe("the example", function()
       assert.equal(2, select(2, run(language, "fetch", "")))
     end)
 
+    works("fetch prints in the order of the URLs what comes in any other", function()
+      local chunks = "5;x\r\n in c\r\n1e\r\n" .. ("x"):rep(30) .. "\r\n0\r\nA: b\r\n\r\n"
+      local at = "http://" .. assert(loop:listen("127.0.0.1:0", Host, { seed = {
+        expected = 5,
+        late = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nlater",
+        ["/chunks"] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" .. chunks,
+        ["/end?q"] = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\n to the end",
+        ["/cut"] = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n cut",
+        ["/gone"] = "HTTP/1.1 404 Not Found\r\n\r\nno",
+      } })):address()
+      local fetch = start(language, "fetch",
+        ("%s/late %s/chunks '%s/end?q#z' %s/cut %s/gone"):gsub("%%s", at))
+      support.run(loop)
+      local output, status = fetch:stop("CONT")
+      assert.equal(1, status)
+      assert.matches("/cut: peer closed before", output)
+      assert.matches("/gone: [^\n]*404", output)
+      output = output:gsub("fetch[^\n]*\n", "")
+      assert.equal("later in c" .. ("x"):rep(30) .. " to the end cut", output)
+    end)
+
     works("telnet passes on a pipe and a file", function()
       local echo = serve(language, "echo")
       assert.same({ "a\r\nb\r\n", 0 },
                   { run(language, "telnet", echo.address .. " <<'END'\na\nb\nEND\n") })
       ends_well(echo)
+    end)
+
+    works("telnet passes on more than it keeps, to who sends it all back", function()
+      local compose = serve(language, "compose", "127.0.0.1:0 127.0.0.1:0")
+      local name, text = os.tmpname(), ("0123456789"):rep(50000)
+      local file = assert(io.open(name, "w"))
+      file:write(text)
+      file:close()
+      local by_file, by_pipe = { run(language, "telnet", compose.address .. " < " .. name) },
+        { run(language, "telnet", compose.address, ("cat %s |"):format(name)) }
+      os.remove(name)
+      compose:stop()
+      for _, got in ipairs { by_file, by_pipe } do
+        assert.same({ #text, 0 }, { #got[1], got[2] })
+        assert.is_true(got[1] == text)
+      end
     end)
 
     works("monitor tells what becomes of a server", function()
@@ -216,6 +317,19 @@ describe("the example", function()
       wait_for "connection refused"
       assert.matches("connection refused.*next try in", lines[#lines])
       monitor:stop()
+    end)
+
+    works("monitor keeps one connection, also if answers have no body", function()
+      local host = {
+        keeps = true,
+        expected = 3,
+        ["/x"] = "HTTP/1.1 204 No Content\r\n\r\n",
+      }
+      local listener = assert(loop:listen("127.0.0.1:0", Host, { seed = host }))
+      local monitor = start(language, "monitor", listener:address() .. " /x 0.01")
+      support.run(loop)
+      monitor:stop()
+      assert.same({ 3, 1 }, { host.asked, host.connections })
     end)
 
     works("statsd adds up what statsd_send sends", function()
@@ -248,5 +362,129 @@ describe("the example", function()
     local output, status = run("Lua", "swap", "lua c 5000")
     assert.equal(0, status)
     assert.matches("lua .*c .*times lua", output)
+  end)
+end)
+
+-- In this process, where it can be seen how much it keeps.
+describe("the example proxy", function()
+  local HIGH, BUFFER = 65536, 16384
+  local scene = support.scene()
+  local loop, listener, sides, on_read
+  before_each(function()
+    scene.begin()
+    loop, sides = scene.loop { buffer = BUFFER }, {}
+  end)
+  after_each(function()
+    loop, listener, sides, on_read = nil, nil, nil, nil
+    scene.finish()
+  end)
+
+  -- Its protocol, which connects to `listener`. Each side's `self` knows how much it has `taken`.
+  local Proxy
+  do
+    local function watch(transitions)
+      local create, bytes_read = transitions.create, transitions.bytes_read
+      function transitions.create(self, stream, seed)
+        table.insert(sides, self)
+        self.taken = 0
+        return create(self, stream, seed)
+      end
+      function transitions.bytes_read(self, stream, n)
+        self.taken = self.taken + #stream
+        local intent = bytes_read(self, stream, n)
+        on_read(self.peer.stream:unsent())
+        return intent
+      end
+      return transitions
+    end
+    local stand_in = {
+      protocol = function(...)
+        local declare = rotor.protocol(...)
+        return function(transitions) return declare(watch(transitions)) end
+      end,
+      listen = function(_, protocol)
+        Proxy = protocol
+        return { address = function() return "" end }
+      end,
+      connect = function(_, ...) return loop:connect(listener:address(), ...) end,
+      on_signal = function() end,
+      run = function() end,
+    }
+    assert(loadfile("examples/proxy.lua", "t", setmetatable({
+      arg = { "here", "there" },
+      require = function() return stand_in end,
+      print = function() end,
+    }, { __index = _G })))()
+  end
+
+  -- Writes without reading until it is woken; then does what its seed says.
+  local Filler = rotor.protocol "Filler" {
+    create = function(self, stream, filler)
+      self.filler, filler.stream, filler.said, filler.heard = filler, stream, 0, 0
+      return filler.fill(filler, stream)
+    end,
+    bytes_flushed = function(self, stream) return self.filler.fill(self.filler, stream) end,
+    wakeup = function(self, stream) return self.filler.turn(stream) end,
+    bytes_read = function(self, stream)
+      self.filler.heard = self.filler.heard + #stream
+      stream:consume(#stream)
+      return stream:expect_bytes(1)
+    end,
+    drop = function(self) self.filler.over() end,
+  }
+
+  local function fill(filler, stream)
+    stream:write(("x"):rep(65536))
+    filler.said = filler.said + 65536
+    return stream:expect_flush()
+  end
+
+  local function shut_and_read(stream)
+    stream:shutdown()
+    return stream:expect_bytes(1)
+  end
+
+  local function read(stream) return stream:expect_bytes(1) end
+  local function reset(stream) return stream:abort() end
+
+  -- A client and a target fill the proxy from both sides until it reads from neither; then each
+  -- does what is said. Returns both when they are over, and the most that was to be sent to one.
+  local function fill_both(client_turn, target_turn)
+    local over, most, stopped = 0, 0, {}
+    local function count()
+      over = over + 1
+      if over == 2 then loop:stop() end
+    end
+    local client = { fill = fill, turn = client_turn, over = count }
+    local target = { fill = fill, turn = target_turn, over = count }
+    listener = assert(loop:listen("127.0.0.1:0", Filler, { seed = target }))
+    function on_read(unsent)
+      most = math.max(most, unsent)
+      if stopped and sides[1].full and sides[2].full then
+        stopped = nil
+        client.stream:handle():wake()
+        target.stream:handle():wake()
+      end
+    end
+    local proxy = assert(loop:listen("127.0.0.1:0", Proxy))
+    assert(loop:connect(proxy:address(), Filler, { seed = client }))
+    support.run(loop)
+    return client, target, most
+  end
+
+  it("keeps no more than its mark and one read for each side, and loses nothing", function()
+    local client, target, most = fill_both(shut_and_read, shut_and_read)
+    assert.same({ target.said, client.said }, { client.heard, target.heard })
+    assert.is_true(most > HIGH and most <= HIGH + BUFFER, tostring(most))
+  end)
+
+  it("delivers what it has received to a target that was sending, too", function()
+    local _, target = fill_both(reset, read)
+    assert.equal(sides[1].taken, target.heard)
+  end)
+
+  it("delivers what it has received to a client that was sending, too", function()
+    local client = fill_both(read, reset)
+    assert.equal(sides[2].taken, client.heard)
   end)
 end)
