@@ -710,6 +710,27 @@ describe("a stream", function()
                    scene.error(), 1, true)
   end)
 
+  it("may ask as often as it likes before it returns the last", function()
+    local seen
+    talk({
+      create = function(_, stream)
+        for _ = 1, 255 do stream:sleep() end
+        return stream:expect_bytes(1)
+      end,
+      bytes_read = function(_, stream)
+        seen = stream:take()
+        return stream:done()
+      end,
+    }, {
+      create = function(_, stream)
+        stream:write("x")
+        return stream:expect_bytes(1)
+      end,
+      exception = done,
+    })
+    assert.equal("x", seen)
+  end)
+
   describe("whose transition returns no intent", function()
     local wanted = "; it returns what stream:expect_bytes, expect_delimiter, expect_flush, "
       .. "and_flush, sleep, same, done, linger, abort or error does"

@@ -20,7 +20,7 @@ typedef struct rotor__lua_socket {
     int object_ref;
     int error_ref;           /* to what socket:error() was given */
     bool asked;              /* one of its transitions is running */
-    uint8_t responses;       /* how often it has asked for one */
+    unsigned responses;      /* how often it has asked for one */
     rotor_response response; /* what the transition has asked for */
     /* The last sender, and the last receiver: mostly they are the same again, or one the other. */
     rotor__known_address from, to;

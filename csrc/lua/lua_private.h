@@ -27,7 +27,7 @@ typedef struct rotor__lua_loop {
     rotor_loop *loop;
     rotor_scope *scope;              /* of the machine's transition that runs now */
     rotor_response response;         /* what that transition has asked for */
-    uint8_t responses;               /* how often it has asked */
+    unsigned responses;              /* how often it has asked */
     int on_error;                    /* reference to a function */
     int context;                     /* reference to any value */
     int scope_object;                /* reference to the one userdata that scopes appear as */
@@ -200,14 +200,14 @@ int rotor__lua_class_gc(lua_State *L);
 
 /* What a transition has to return: a light userdata that stands for the last of the answers it has asked
 ** for, of a machine, so that neither an earlier one will do nor another machine's. */
-static inline void *rotor__lua_token(const void *machine, uint8_t answers)
+static inline void *rotor__lua_token(const void *machine, unsigned answers)
 {
     return (char *)machine + answers % 16;
 }
 
 /* [-0, +0, -] Whether it has. */
 static inline bool rotor__lua_is_token(lua_State *D, int index, const void *machine,
-                                       uint8_t answers)
+                                       unsigned answers)
 {
     return answers > 0 && lua_touserdata(D, index) == rotor__lua_token(machine, answers);
 }

@@ -14,7 +14,7 @@ typedef struct rotor__lua_stream {
     int object_ref;
     int error_ref;       /* to what stream:error() was given */
     bool asked;          /* one of its transitions is running */
-    uint8_t intents;     /* how often it has asked for one */
+    unsigned intents;    /* how often it has asked for one */
     bool second;         /* the delimiter waited for is in the second of its uservalues */
     rotor_intent intent; /* what it has asked for last */
 } rotor__lua_stream;
