@@ -4,7 +4,7 @@
 
 #include <uv.h>
 
-#include "message.h"
+#include "put.h"
 
 /* 9999-12-31 23:59:59: the last second whose year has the four digits of the format. */
 static const uint64_t last_second = 253402300799;
@@ -95,31 +95,6 @@ bool rotor_http_is_bodiless(int status)
     return status < 200 || status == 204 || status == 304;
 }
 
-static bool is_named(rotor_text name, const char *other, size_t len)
-{
-    return name.len == len && rotor_http_name_equal(name.data, other, len);
-}
-
-static bool parse_length(rotor_text value, uint64_t *length)
-{
-    *length = 0;
-    for (size_t i = 0; i < value.len; i++) {
-        if (value.data[i] < '0' || value.data[i] > '9' || *length > UINT64_MAX / 10 - 1)
-            return false;
-        *length = *length * 10 + (uint64_t)(value.data[i] - '0');
-    }
-    return value.len > 0;
-}
-
-/* Not mempcpy, which gcc does not expand in place for a constant length. */
-static inline char *put(char *p, const void *bytes, size_t n)
-{
-    memcpy(p, bytes, n);
-    return p + n;
-}
-
-#define PUT(p, literal) put(p, literal, sizeof(literal) - 1)
-
 int rotor_http_response_add(rotor_http_response *r, rotor_text name, rotor_text value)
 {
     uint64_t length;
@@ -129,56 +104,46 @@ int rotor_http_response_add(rotor_http_response *r, rotor_text name, rotor_text 
         value.data = ""; /* for memcpy, which may not be given NULL */
     if (!rotor_http_is_token(name.data, name.len) || !rotor_http_is_value(value.data, value.len))
         return ROTOR_EHEADER;
-    if (is_named(name, "content-length", 14)) {
-        if (r->has_length || !parse_length(value, &length))
+    if (rotor__is_named(name, "content-length", 14)) {
+        if (r->has_length || !rotor__parse_length(value, &length))
             return ROTOR_EHEADER;
         r->has_length = true;
         r->length = length;
         return 0;
     }
-    if (is_named(name, "connection", 10)) {
-        if (!is_named(value, "close", 5))
+    if (rotor__is_named(name, "connection", 10)) {
+        if (!rotor__is_named(value, "close", 5))
             return ROTOR_EHEADER;
         r->keep_alive = false;
         return 0;
     }
-    bool is_date = is_named(name, "date", 4);
-    if (is_named(name, "transfer-encoding", 17) || (is_date && r->has_date))
+    bool is_date = rotor__is_named(name, "date", 4);
+    if (rotor__is_named(name, "transfer-encoding", 17) || (is_date && r->has_date))
         return ROTOR_EHEADER;
 
     size_t size = name.len + value.len + 4;
     char *p = rotor_buf_reserve(&r->headers, size);
     if (!p)
         return UV_ENOMEM;
-    p = put(p, name.data, name.len);
-    p = PUT(p, ": ");
-    p = put(p, value.data, value.len);
-    PUT(p, "\r\n");
+    p = rotor__put(p, name.data, name.len);
+    p = ROTOR__PUT(p, ": ");
+    p = rotor__put(p, value.data, value.len);
+    ROTOR__PUT(p, "\r\n");
     rotor_buf_commit(&r->headers, size);
     r->has_date |= is_date;
     return 0;
 }
 
-static char *put_number(char *p, uint64_t n)
-{
-    char *end = p + 1;
-    for (uint64_t rest = n; rest > 9; rest /= 10)
-        end++;
-    for (char *digit = end; digit > p; n /= 10)
-        *--digit = (char)('0' + n % 10);
-    return end;
-}
-
 static char *put_status_line(char *p, int status)
 {
     if (status == 200)
-        return PUT(p, "HTTP/1.1 200 OK\r\n");
+        return ROTOR__PUT(p, "HTTP/1.1 200 OK\r\n");
     const char *reason = rotor_http_reason(status);
-    p = PUT(p, "HTTP/1.1 ");
-    p = put_number(p, (uint64_t)status);
+    p = ROTOR__PUT(p, "HTTP/1.1 ");
+    p = rotor__put_number(p, (uint64_t)status);
     *p++ = ' '; /* stands before an empty reason, too (RFC 9112 section 4) */
-    p = put(p, reason, strlen(reason));
-    return PUT(p, "\r\n");
+    p = rotor__put(p, reason, strlen(reason));
+    return ROTOR__PUT(p, "\r\n");
 }
 
 /* Whether a 2xx turns the connection into a tunnel, which has neither a body nor a length. */
@@ -237,25 +202,25 @@ int rotor_http_response_send(rotor_http_response *r, rotor_buf *out, int status,
         return UV_ENOMEM;
     char *p = put_status_line(start, status);
     if (r->date && !r->has_date) {
-        p = PUT(p, "Date: ");
-        p = put(p, r->date, ROTOR_HTTP_DATE_SIZE - 1);
-        p = PUT(p, "\r\n");
+        p = ROTOR__PUT(p, "Date: ");
+        p = rotor__put(p, r->date, ROTOR_HTTP_DATE_SIZE - 1);
+        p = ROTOR__PUT(p, "\r\n");
     }
     if (!r->keep_alive)
-        p = PUT(p, "Connection: close\r\n");
+        p = ROTOR__PUT(p, "Connection: close\r\n");
     else if (r->minor == 0)
-        p = PUT(p, "Connection: keep-alive\r\n");
+        p = ROTOR__PUT(p, "Connection: keep-alive\r\n");
     if (headers > 0)
-        p = put(p, rotor_buf_data(&r->headers), headers);
+        p = rotor__put(p, rotor_buf_data(&r->headers), headers);
     /* Nothing given to answer HEAD with does not say that GET has nothing. */
     if (body.len > 0 || r->has_length || (!r->to_head && may_have_length(r, status))) {
-        p = PUT(p, "Content-Length: ");
-        p = put_number(p, r->has_length ? r->length : body.len);
-        p = PUT(p, "\r\n");
+        p = ROTOR__PUT(p, "Content-Length: ");
+        p = rotor__put_number(p, r->has_length ? r->length : body.len);
+        p = ROTOR__PUT(p, "\r\n");
     }
-    p = PUT(p, "\r\n");
+    p = ROTOR__PUT(p, "\r\n");
     if (payload > 0)
-        p = put(p, body.data, payload);
+        p = rotor__put(p, body.data, payload);
     rotor_buf_commit(out, (size_t)(p - start));
     r->sent = true;
     return 0;
