@@ -28,5 +28,6 @@
 #include "http/parser.h"
 #include "http/chunked.h"
 #include "http/server.h"
+#include "http/date.h"
 
 #endif
