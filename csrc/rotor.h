@@ -29,5 +29,6 @@
 #include "http/chunked.h"
 #include "http/server.h"
 #include "http/date.h"
+#include "http/mime.h"
 
 #endif

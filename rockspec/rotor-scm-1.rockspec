@@ -45,6 +45,7 @@ build = {
         "csrc/http/date.c",
         "csrc/http/drain.c",
         "csrc/http/message.c",
+        "csrc/http/mime.c",
         "csrc/http/parser.c",
         "csrc/http/request.c",
         "csrc/http/scan.c",
