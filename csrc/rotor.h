@@ -29,6 +29,7 @@
 #include "http/chunked.h"
 #include "http/server.h"
 #include "http/date.h"
+#include "http/conditions.h"
 #include "http/mime.h"
 
 #endif

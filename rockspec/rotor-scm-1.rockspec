@@ -42,6 +42,7 @@ build = {
         "csrc/core/machine.c",
         "csrc/core/notifier.c",
         "csrc/http/chunked.c",
+        "csrc/http/conditions.c",
         "csrc/http/date.c",
         "csrc/http/drain.c",
         "csrc/http/message.c",

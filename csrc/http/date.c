@@ -156,10 +156,10 @@ bool rotor_http_parse_date(rotor_text text, uint64_t wall_ms, int64_t *seconds)
 {
     static const char *const weekdays[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
                                            "Thursday", "Friday", "Saturday"};
-    reader r = {text.data, text.data + text.len};
     civil c;
     if (text.len < 24) /* the shortest, asctime's */
         return false;
+    reader r = {text.data, text.data + text.len};
     int weekday = name(&r, "SunMonTueWedThuFriSat", 7, 3);
     if (r.p && *r.p == ',') {
         c = read_fixdate(&r);
