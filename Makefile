@@ -63,9 +63,10 @@ ALL_C     := $(LIB_C) $(MODULE_C) $(TEST_C) $(SHARED_C) $(FUZZ_C) $(LOADED_C) $(
 ALL_LUA   := $(sort $(shell find lua -name '*.lua'))
 ROCKSPEC  := rockspec/rotor-scm-1.rockspec
 
-# What a user of librotor includes; a private.h is between the files of rotor, scan.h and put.h of http/.
+# What a user of librotor includes; the inner ones are between the files of their folders.
+INNER_H := %/private.h %/fields.h %/put.h %/scan.h
 HEADERS := csrc/rotor.h csrc/rotor_lua.h \
-    $(filter-out %/private.h %/scan.h %/put.h,$(wildcard csrc/core/*.h csrc/stream/*.h csrc/http/*.h))
+    $(filter-out $(INNER_H),$(wildcard csrc/core/*.h csrc/stream/*.h csrc/http/*.h))
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 

@@ -69,9 +69,9 @@ static rotor_intent body_read(rotor_stream *s, rotor_scope *scope, size_t n)
     rotor_http_limits limits = ROTOR_HTTP_LIMITS_DEFAULT;
     char *data = rotor_buf_data(rotor_stream_input(s));
     size_t len = rotor_buf_len(rotor_stream_input(s)), text = len < a->left ? len : a->left;
-    limits.body = UINT64_MAX;
-    ptrdiff_t end =
-        a->chunked ? rotor_http_chunked_decode(&a->chunks, data, len, &text, &limits) : 0;
+    ptrdiff_t end = 0;
+    if (a->chunked)
+        end = rotor_http_chunked_decode(&a->chunks, data, len, &limits, UINT64_MAX, &text, NULL);
     fwrite(data, 1, text, a->page->out);
     rotor_buf_consume(rotor_stream_input(s), len);
     if (end < 0)

@@ -73,7 +73,8 @@ static rotor_intent chunk_read(rotor_stream *s, rotor_scope *scope, size_t n)
     rotor_http_chunked *chunks = &((monitor *)s)->chunks;
     rotor_buf *input = rotor_stream_input(s);
     size_t len = rotor_buf_len(input);
-    ptrdiff_t end = rotor_http_chunked_decode(chunks, rotor_buf_data(input), len, &n, &limits);
+    ptrdiff_t end = rotor_http_chunked_decode(chunks, rotor_buf_data(input), len, &limits,
+                                              limits.body, &n, NULL);
     if (end != ROTOR_MORE)
         return end < 0 ? rotor_intent_error((int)end) : answered(s, scope, (size_t)end);
     rotor_buf_consume(input, len);

@@ -51,6 +51,7 @@ build = {
         "csrc/http/request.c",
         "csrc/http/scan.c",
         "csrc/http/server.c",
+        "csrc/http/trailers.c",
         "csrc/lua/class.c",
         "csrc/lua/connect.c",
         "csrc/lua/core.c",

@@ -1,6 +1,6 @@
-/* libFuzzer target for the chunked decoder: verdict, body and the bytes taken do not depend on how
-** the bytes are split, the body is never longer than they are, and what follows it is left alone.
-** Build: clang -fsanitize=fuzzer,address,undefined fuzz_chunked.c http/{chunked,parser,scan}.c */
+/* libFuzzer target for the chunked decoder: verdict, body, trailers and the bytes taken do not depend on
+** how the bytes are split, the body is never longer than they are, what follows it is left alone, and
+** the trailers can be parsed. */
 #include "../http/chunked.h"
 
 #include <stdlib.h>
@@ -15,25 +15,27 @@ static const rotor_http_limits limits[2] = {
     {.chunk_line = 12, .chunk_extensions = 24, .trailers = 24, .body = 40},
 };
 
-/* Decode with pieces of `first`, then `step` bytes; the body goes to `body`. */
+/* Decode with pieces of `first`, then `step` bytes; body and trailers go to `body`. */
 static ptrdiff_t decode(const uint8_t *bytes, size_t size, size_t first, size_t step,
-                        const rotor_http_limits *limit, char *body, size_t *len)
+                        const rotor_http_limits *limit, char *body, size_t *len, size_t *trailers)
 {
     rotor_http_chunked c = {0};
     size_t at = 0, n = first;
 
-    *len = 0;
+    *len = *trailers = 0;
     for (;; n = step < size - at ? step : size - at) {
         char *piece = malloc(n > 0 ? n : 1);
-        size_t decoded = SIZE_MAX;
+        size_t decoded = SIZE_MAX, kept = SIZE_MAX;
         ptrdiff_t got;
 
         REQUIRE(piece);
         memcpy(piece, bytes + at, n);
-        got = rotor_http_chunked_decode(&c, piece, n, &decoded, limit);
-        REQUIRE(decoded <= n && *len + decoded <= size);
-        memcpy(body + *len, piece, decoded);
+        got = rotor_http_chunked_decode(&c, piece, n, limit, limit->body, &decoded, &kept);
+        REQUIRE(decoded <= n && kept <= n - decoded && *len + *trailers + decoded + kept <= size);
+        REQUIRE(decoded == 0 || *trailers == 0);
+        memcpy(body + *len + *trailers, piece, decoded + kept);
         *len += decoded;
+        *trailers += kept;
         if (got > 0) {
             REQUIRE((size_t)got <= n);
             REQUIRE(memcmp(piece + got, bytes + at + got, n - (size_t)got) == 0);
@@ -43,6 +45,21 @@ static ptrdiff_t decode(const uint8_t *bytes, size_t size, size_t first, size_t 
         at += n;
         if (got != ROTOR_MORE || at == size)
             return got;
+    }
+}
+
+static void check_trailers(const char *data, size_t len)
+{
+    rotor_http_field fields[8];
+    ptrdiff_t n = rotor_http_parse_trailers(fields, 8, data, len);
+
+    REQUIRE(n >= 0 && (size_t)n <= len / 4);
+    for (size_t i = 0; i < (size_t)n && i < 8; i++) {
+        rotor_http_span name = fields[i].name, value = fields[i].value;
+        REQUIRE(name.at + name.len < len && value.at + value.len < len);
+        REQUIRE(rotor_http_is_token(data + name.at, name.len));
+        REQUIRE(rotor_http_is_value(data + value.at, value.len));
+        REQUIRE(rotor_http_is_trailer(data + name.at, name.len));
     }
 }
 
@@ -56,15 +73,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (size == 0)
         bytes = nothing;
     for (int i = 0; i < 2; i++) {
-        size_t len, again;
-        ptrdiff_t n = decode(bytes, size, size, size, &limits[i], body, &len);
+        size_t len, trailers, again, more;
+        ptrdiff_t n = decode(bytes, size, size, size, &limits[i], body, &len, &trailers);
 
-        REQUIRE(len <= limits[i].body);
-        REQUIRE(n <= 0 || ((size_t)n >= len + 5 && memcmp(bytes + n - 2, "\r\n", 2) == 0));
-        REQUIRE(decode(bytes, size, cut, size, &limits[i], other, &again) == n);
-        REQUIRE(again == len && memcmp(body, other, len) == 0);
-        REQUIRE(decode(bytes, size, 0, 1, &limits[i], other, &again) == n);
-        REQUIRE(again == len && memcmp(body, other, len) == 0);
+        REQUIRE(len <= limits[i].body && trailers <= limits[i].trailers);
+        REQUIRE(n <= 0 ||
+                ((size_t)n >= len + trailers + 5 && memcmp(bytes + n - 2, "\r\n", 2) == 0));
+        REQUIRE(decode(bytes, size, cut, size, &limits[i], other, &again, &more) == n);
+        REQUIRE(again == len && more == trailers && memcmp(body, other, len + trailers) == 0);
+        REQUIRE(decode(bytes, size, 0, 1, &limits[i], other, &again, &more) == n);
+        REQUIRE(again == len && more == trailers && memcmp(body, other, len + trailers) == 0);
+        if (n > 0)
+            check_trailers(body + len, trailers);
     }
     free(body);
     free(other);

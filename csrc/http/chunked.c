@@ -55,7 +55,7 @@ static int end_part(rotor_http_chunked *c, char byte, uint8_t spaced)
     return ROTOR_HTTP_ECHUNK;
 }
 
-static int step_size(rotor_http_chunked *c, char byte, const rotor_http_limits *limits)
+static int step_size(rotor_http_chunked *c, char byte, uint64_t most)
 {
     int error;
 
@@ -68,7 +68,7 @@ static int step_size(rotor_http_chunked *c, char byte, const rotor_http_limits *
     error = c->state == SIZE ? end_part(c, byte, EXT) : ROTOR_HTTP_ECHUNK;
     if (error)
         return error;
-    if (c->left > limits->body - c->total)
+    if (c->total > most || c->left > most - c->total)
         return ROTOR_HTTP_EBODYSIZE;
     c->total += c->left;
     return 0;
@@ -120,7 +120,7 @@ static int step_extension(rotor_http_chunked *c, char byte)
     }
 }
 
-/* Like a header field's line, but judged byte by byte: nobody keeps the line. */
+/* Like a header field's line, but judged byte by byte: the line may have gone in part. */
 static int step_trailer(rotor_http_chunked *c, char byte, const rotor_http_limits *limits)
 {
     if (c->state == TRAILER_FIRST && byte == '\r')
@@ -149,7 +149,7 @@ static int step_trailer(rotor_http_chunked *c, char byte, const rotor_http_limit
     }
 }
 
-static int step(rotor_http_chunked *c, char byte, const rotor_http_limits *limits)
+static int step(rotor_http_chunked *c, char byte, const rotor_http_limits *limits, uint64_t most)
 {
     if (c->state < SIZE_LF && byte != '\r') {
         if (++c->line > limits->chunk_line)
@@ -161,7 +161,7 @@ static int step(rotor_http_chunked *c, char byte, const rotor_http_limits *limit
     switch (c->state) {
     case SIZE_FIRST:
     case SIZE:
-        return step_size(c, byte, limits);
+        return step_size(c, byte, most);
     case SIZE_LF:
         c->line = 0;
         if (byte != '\n')
@@ -185,14 +185,22 @@ static int step(rotor_http_chunked *c, char byte, const rotor_http_limits *limit
     }
 }
 
-ptrdiff_t rotor_http_chunked_decode(rotor_http_chunked *c, char *data, size_t len, size_t *body,
-                                    const rotor_http_limits *limits)
+/* Whether the byte that led here is of the trailer section: of one of its lines, that is. */
+static bool in_trailers(const rotor_http_chunked *c, uint8_t before)
 {
-    size_t i = 0, out = 0;
+    return before >= TRAILER_FIRST && before <= TRAILER_LF && c->state != LAST_LF;
+}
+
+ptrdiff_t rotor_http_chunked_decode(rotor_http_chunked *c, char *data, size_t len,
+                                    const rotor_http_limits *limits, uint64_t most, size_t *body,
+                                    size_t *trailers)
+{
+    size_t i = 0, out = 0, kept = 0;
     int error = 0;
 
     while (i < len && !error) {
-        if (c->state == DATA) {
+        uint8_t before = c->state;
+        if (before == DATA) {
             size_t n = c->left < len - i ? (size_t)c->left : len - i;
             if (out != i)
                 memmove(data + out, data + i, n);
@@ -203,11 +211,15 @@ ptrdiff_t rotor_http_chunked_decode(rotor_http_chunked *c, char *data, size_t le
                 c->state = DATA_CR;
             continue;
         }
-        error = step(c, data[i++], limits);
+        error = step(c, data[i++], limits, most);
         if (c->state == OVER)
             break;
+        if (trailers && !error && in_trailers(c, before))
+            data[out + kept++] = data[i - 1];
     }
     *body = out;
+    if (trailers)
+        *trailers = kept;
     if (error) {
         c->state = OVER;
         return error;

@@ -7,11 +7,9 @@
 ** start.
 **
 ** Bytes are judged left to right: of two faults in different lines the first is reported. */
-#include "parser.h"
-#include "scan.h"
+#include "fields.h"
 
 #include <arpa/inet.h>
-#include <string.h>
 
 /* What the field lines said, to be judged at the end of the head. */
 enum {
@@ -86,11 +84,6 @@ static bool names_port(const char *host, const char *end)
     return other && end > host && end[-1] == ':';
 }
 
-static inline rotor_http_span span(const char *data, const char *from, const char *to)
-{
-    return (rotor_http_span){(uint32_t)(from - data), (uint32_t)(to - from)};
-}
-
 /* A target that is not in origin form (section 3.2). `query` is where its '?' is, or its end. */
 static int read_other_target(rotor_http_head *head, const char *data, const char *query,
                              const char *limit)
@@ -119,8 +112,8 @@ static int read_other_target(rotor_http_head *head, const char *data, const char
     }
     if (!is_authority(host, path, limit) || (connect && !names_port(host, path)))
         return ROTOR_HTTP_ETARGET;
-    head->host = span(data, host, path);
-    head->path = span(data, path, query);
+    head->host = rotor__span(data, host, path);
+    head->path = rotor__span(data, path, query);
     return 0;
 }
 
@@ -149,7 +142,7 @@ static inline int read_request_line(rotor_http_head *head, const char *data, con
     p = get ? line + 3 : rotor__skip(line, ROTOR__TOKEN);
     if (p == line || *p != ' ')
         return p == end ? ROTOR_HTTP_ELINE : ROTOR_HTTP_EMETHOD;
-    head->method = span(data, line, p);
+    head->method = rotor__span(data, line, p);
 
     target = ++p;
     p = rotor__skip(p, ROTOR__PATH);
@@ -159,12 +152,12 @@ static inline int read_request_line(rotor_http_head *head, const char *data, con
     if (*p == '?') {
         p = rotor__skip(p, ROTOR__QUERY);
         head->has_query = true;
-        head->query = span(data, query + 1, p);
+        head->query = rotor__span(data, query + 1, p);
     }
     if (p == target || *p != ' ')
         return *p == ' ' || p == end ? ROTOR_HTTP_ELINE : ROTOR_HTTP_ETARGET;
-    head->target = span(data, target, p);
-    head->path = span(data, target, query);
+    head->target = rotor__span(data, target, p);
+    head->path = rotor__span(data, target, query);
 
     p++;
     head->minor = 1;
@@ -305,23 +298,16 @@ static inline int read_known(rotor_http_head *head, rotor_http_field field, cons
 static inline int read_field(rotor_http_head *head, size_t i, const char *data, const char *line,
                              const char *end, size_t plain, const char *limit, int seen)
 {
-    const char *name_end = rotor__skip(line + plain, ROTOR__TOKEN), *p;
+    rotor__field_line parts;
     rotor_http_field field;
+    int error = rotor__split_field(&parts, line, end, plain);
 
-    if (*name_end != ':' || name_end == line) {
-        if (rotor__is_ows(*name_end))
-            return name_end == line ? ROTOR_HTTP_EFOLD : ROTOR_HTTP_ESPACE;
-        return ROTOR_HTTP_EFIELD;
-    }
-    p = name_end + 1;
-    p += *p == ' ';
-    if ((uint8_t)*p <= ' ')
-        p = rotor__skip_ows(p);
-    while (end > p && (uint8_t)end[-1] <= ' ') /* a line has nothing else so small */
-        end--;
-    field = (rotor_http_field){span(data, line, name_end), span(data, p, end)};
+    if (error)
+        return error;
+    field = (rotor_http_field){rotor__span(data, line, parts.name_end),
+                               rotor__span(data, parts.value, parts.value_end)};
     head->fields[i] = field;
-    return read_known(head, field, line, p, end, limit, seen);
+    return read_known(head, field, line, parts.value, parts.value_end, limit, seen);
 }
 
 /* What can only be judged by the whole head: first what is ambiguous, then what is
@@ -356,12 +342,6 @@ static inline int judge_head(rotor_http_head *head, int seen)
     return seen == SEEN_HOST && head->host.len > 0 ? 0 : judge_rest(head, seen);
 }
 
-/* `last` is the last byte there is. */
-static inline bool is_crlf(const char *p, const char *last)
-{
-    return p < last && memcmp(p, "\r\n", 2) == 0;
-}
-
 /* A line whose first control character, at `end`, does not begin a CRLF; or there is none yet. */
 static ptrdiff_t stop_short(rotor_http_progress *progress, const char *data, const char *line,
                             const char *end, const char *limit, size_t section, size_t fields)
@@ -384,14 +364,14 @@ static inline ptrdiff_t read_lines(rotor_http_head *head, const char *data, cons
     int result;
 
     if (section == 0) {
-        for (; is_crlf(line, last); from = line += 2) {
+        for (; rotor__is_crlf(line, last); from = line += 2) {
             if ((size_t)(line - data) / 2 == limits->empty_lines)
                 return ROTOR_HTTP_EEMPTY;
         }
         end = rotor__scan(data, from, limit);
         if ((size_t)(end - line) > limits->request_line)
             return ROTOR_HTTP_ELINESIZE;
-        if (!is_crlf(end, last))
+        if (!rotor__is_crlf(end, last))
             return stop_short(progress, data, line, end, limit, 0, 0);
         result = read_request_line(head, data, line, end, limit);
         if (result < 0)
@@ -401,13 +381,13 @@ static inline ptrdiff_t read_lines(rotor_http_head *head, const char *data, cons
     }
 
     most = section + limits->head - 2; /* where the last CRLF may begin */
-    for (; !is_crlf(line, last); from = line = end + 2) {
+    for (; !rotor__is_crlf(line, last); from = line = end + 2) {
         end = rotor__scan_plain(data, from, limit, &plain);
         if (fields == limits->fields && end > line)
             return ROTOR_HTTP_EFIELDS;
         if ((size_t)(end - data) > most && end > line)
             return ROTOR_HTTP_EHEADSIZE;
-        if (!is_crlf(end, last))
+        if (!rotor__is_crlf(end, last))
             return stop_short(progress, data, line, end, limit, section, fields);
         if (from != line)
             plain = 0;

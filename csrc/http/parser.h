@@ -34,7 +34,7 @@ typedef struct rotor_http_limits {
     uint32_t chunk_line;       /* one chunk-size line with its extensions, without its CRLF */
     uint32_t chunk_extensions; /* all chunk extensions of one body */
     uint32_t trailers;         /* the trailer section: all its lines with their CRLFs */
-    uint64_t body;             /* a buffered body, decoded */
+    uint64_t body;             /* a buffered body, decoded: not for the parsers to look at */
 } rotor_http_limits;
 
 #define ROTOR_HTTP_LIMITS_DEFAULT                                                                  \

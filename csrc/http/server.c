@@ -216,10 +216,11 @@ static rotor_intent read_chunked(rotor_http *h, rotor_scope *scope)
     rotor_http__exchange *x = h->exchange;
     rotor_buf *input = rotor_stream_input(&h->stream);
     size_t before = x->head_len + x->body_len; /* the head, and what was decoded already */
+    const rotor_http_limits *limits = &rotor_http__server(h)->limits;
     size_t body;
-    ptrdiff_t n = rotor_http_chunked_decode(&x->chunked, rotor_buf_data(input) + before,
-                                            rotor_buf_len(input) - before, &body,
-                                            &rotor_http__server(h)->limits);
+    ptrdiff_t n =
+        rotor_http_chunked_decode(&x->chunked, rotor_buf_data(input) + before,
+                                  rotor_buf_len(input) - before, limits, limits->body, &body, NULL);
     if (n < 0)
         return refuse_error(h, scope, (int)n);
     x->body_len += body;

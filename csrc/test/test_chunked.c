@@ -1,6 +1,7 @@
-/* The chunked decoder. Each case is decoded whole, in two pieces split at each byte, byte by byte,
-** and with another request behind it, always against an unreadable page: verdict, body and the
-** bytes taken must be the same. A case named "RFC section: …" stands for a rule of that section. */
+/* The chunked decoder. Each case is decoded whole, in two pieces split at each byte, byte
+** by byte, and with another request behind it, always against an unreadable page: verdict, body,
+** trailers and the bytes taken must be the same, also when the trailers are dropped. A case named
+** "RFC section: …" stands for a rule of that section. */
 #include "test.h"
 
 #include "../http/chunked.h"
@@ -14,40 +15,46 @@ static const rotor_http_limits defaults = ROTOR_HTTP_LIMITS_DEFAULT;
 static char *room; /* ROOM bytes, then a page that cannot be touched */
 
 struct result {
-    ptrdiff_t verdict; /* bytes taken in all, ROTOR_MORE or an error */
-    size_t len;
+    ptrdiff_t verdict;    /* bytes taken in all, ROTOR_MORE or an error */
+    size_t len, trailers; /* the body's and theirs, which is behind it */
     char body[ROOM];
 };
 
 /* Decode `text` as if its first `first` bytes came at once and then `step` at a time. */
 static void decode(struct result *r, const char *text, size_t len, size_t first, size_t step,
-                   const rotor_http_limits *limits)
+                   const rotor_http_limits *limits, bool keep)
 {
     rotor_http_chunked c = {0};
     size_t at = 0, n = first;
 
     r->verdict = ROTOR_MORE;
-    r->len = 0;
+    r->len = r->trailers = 0;
     for (;; n = step < len - at ? step : len - at) {
         char *data = memcpy(room + ROOM - n, text + at, n);
-        size_t body = SIZE_MAX;
-        ptrdiff_t got = rotor_http_chunked_decode(&c, data, n, &body, limits);
+        size_t body = SIZE_MAX, trailers = keep ? SIZE_MAX : 0;
+        ptrdiff_t got = rotor_http_chunked_decode(&c, data, n, limits, limits->body, &body,
+                                                  keep ? &trailers : NULL);
 
-        assert_true(body <= n);
-        memcpy(r->body + r->len, data, body);
+        assert_true(body <= n && trailers <= n - body);
+        assert_true(body == 0 || r->trailers == 0);
+        memcpy(r->body + r->len + r->trailers, data, body + trailers);
         r->len += body;
+        r->trailers += trailers;
         if (got > 0) {
-            size_t end = 1;
+            size_t end = 1, last = 1;
             assert_true((size_t)got <= n);
             assert_memory_equal(data + got, text + at + got, n - (size_t)got);
-            assert_int_equal(rotor_http_chunked_decode(&c, data, 0, &end, limits), ROTOR_MORE);
-            assert_int_equal(end, 0);
+            assert_int_equal(rotor_http_chunked_decode(&c, data, 0, limits, 0, &end, &last),
+                             ROTOR_MORE);
+            assert_int_equal(end + last, 0);
         }
         if (got != ROTOR_MORE) {
             char more[] = "5";
             r->verdict = got > 0 ? (ptrdiff_t)at + got : got;
-            assert_int_equal(rotor_http_chunked_decode(&c, more, 1, &body, limits), ROTOR_ESTATE);
-            assert_int_equal(body, 0);
+            trailers = 1;
+            assert_int_equal(rotor_http_chunked_decode(&c, more, 1, limits, 1, &body, &trailers),
+                             ROTOR_ESTATE);
+            assert_int_equal(body + trailers, 0);
             return;
         }
         at += n;
@@ -63,6 +70,9 @@ static void same(const char *name, const char *how, size_t at, const struct resu
         fail_msg("%s: %zd whole, %zd %s %zu", name, r->verdict, other->verdict, how, at);
     if (r->len != other->len || memcmp(r->body, other->body, r->len) != 0)
         fail_msg("%s: another body %s %zu", name, how, at);
+    if (r->trailers != other->trailers ||
+        memcmp(r->body + r->len, other->body + r->len, r->trailers) != 0)
+        fail_msg("%s: other trailers %s %zu", name, how, at);
 }
 
 static void decode_all_ways(struct result *r, const char *name, const char *text, size_t len,
@@ -73,17 +83,21 @@ static void decode_all_ways(struct result *r, const char *name, const char *text
     char *longer = malloc(len + sizeof next);
 
     assert_non_null(longer);
-    decode(r, text, len, len, 1, limits);
+    decode(r, text, len, len, 1, limits, true);
     for (size_t i = 0; i <= len; i++) {
-        decode(&other, text, len, i, len, limits);
+        decode(&other, text, len, i, len, limits, true);
         same(name, "split at", i, r, &other);
     }
-    decode(&other, text, len, 0, 1, limits);
+    decode(&other, text, len, 0, 1, limits, true);
     same(name, "at a time", 1, r, &other);
+    decode(&other, text, len, len, 1, limits, false);
+    other.trailers = r->trailers;
+    memcpy(other.body + other.len, r->body + r->len, r->trailers);
+    same(name, "without trailers", 0, r, &other);
     if (r->verdict != ROTOR_MORE) {
         memcpy(longer, text, len);
         memcpy(longer + len, next, sizeof next);
-        decode(&other, longer, len + sizeof next, len + sizeof next, 1, limits);
+        decode(&other, longer, len + sizeof next, len + sizeof next, 1, limits, true);
         same(name, "with more behind", sizeof next, r, &other);
     }
     free(longer);
@@ -91,25 +105,24 @@ static void decode_all_ways(struct result *r, const char *name, const char *text
 
 #define END "0\r\n\r\n"
 #define X16 "xxxxxxxxxxxxxxxx"
-#define OK(name, text, body)                                                                       \
+#define CASE(name, text, verdict, body, trailers)                                                  \
     {                                                                                              \
-        name, text, sizeof(text) - 1, (ptrdiff_t)sizeof(text) - 1, body                            \
+        name, text, sizeof(text) - 1, verdict, body, trailers                                      \
     }
-#define NO(name, text, error, body)                                                                \
-    {                                                                                              \
-        name, text, sizeof(text) - 1, ROTOR_##error, body                                          \
-    }
-#define MORE(name, text, body)                                                                     \
-    {                                                                                              \
-        name, text, sizeof(text) - 1, ROTOR_MORE, body                                             \
-    }
+#define OK(name, text, body)        CASE(name, text, (ptrdiff_t)sizeof(text) - 1, body, "")
+#define NO(name, text, error, body) CASE(name, text, ROTOR_##error, body, NULL)
+#define MORE(name, text, body)      CASE(name, text, ROTOR_MORE, body, "")
+/* with trailers, of which these are kept */
+#define TRAIL(name, text, body, trailers)                                                          \
+    CASE(name, text, (ptrdiff_t)sizeof(text) - 1, body, trailers)
+#define MORE_TRAIL(name, text, trailers) CASE(name, text, ROTOR_MORE, "", trailers)
 
 /* clang-format off */
 static const struct chunked {
     const char *name, *text;
     size_t len;
     ptrdiff_t verdict;
-    const char *body;
+    const char *body, *trailers; /* NULL: not looked at */
 } cases[] = {
     OK("9112 7.1: nothing", END, ""),
     OK("9112 7.1: one chunk", "5\r\nhello\r\n" END, "hello"),
@@ -138,10 +151,13 @@ static const struct chunked {
        "5;!#$%&'*+-.^_`|~09azAZ=!#$%&'*+-.^_`|~09azAZ\r\nhello\r\n" END, "hello"),
     OK("9112 7.1: of the last chunk", "0;a=b\r\n\r\n", ""),
 
-    OK("9112 7.1.2: a trailer", "0\r\nA: b\r\n\r\n", ""),
-    OK("9112 7.1.2: several", "5\r\nhello\r\n0\r\nA: b\r\nC:\r\nD:\t\x80\xff e \r\n\r\n", "hello"),
-    OK("9110 6.5.1: framing in a trailer is dropped",
-       "0\r\nContent-Length: x\r\nHost: a b\r\n\r\n", ""),
+    TRAIL("9112 7.1.2: a trailer", "0\r\nA: b\r\n\r\n", "", "A: b\r\n"),
+    TRAIL("9112 7.1.2: several", "5\r\nhello\r\n0\r\nA: b\r\nC:\r\nD:\t\x80\xff e \r\n\r\n",
+       "hello", "A: b\r\nC:\r\nD:\t\x80\xff e \r\n"),
+    TRAIL("9112 7.1.2: behind an extension", "0;a=\"b\"\r\nA:\r\n\r\n", "", "A:\r\n"),
+    TRAIL("9110 6.5.1: framing in a trailer is not read",
+       "0\r\nContent-Length: x\r\nHost: a b\r\n\r\n", "",
+       "Content-Length: x\r\nHost: a b\r\n"),
 
     MORE("nothing yet", "", ""),
     MORE("a size", "5", ""),
@@ -152,9 +168,11 @@ static const struct chunked {
     MORE("a CR behind", "5\r\nhello\r", "hello"),
     MORE("a chunk", "5\r\nhello\r\n", "hello"),
     MORE("the last chunk", "5\r\nhello\r\n0\r\n", "hello"),
-    MORE("half a trailer", "0\r\nA", ""),
+    MORE_TRAIL("half a trailer", "0\r\nA", "A"),
+    MORE_TRAIL("a trailer but its LF", "0\r\nA: b\r", "A: b\r"),
+    MORE_TRAIL("a trailer", "0\r\nA: b\r\n", "A: b\r\n"),
     MORE("all but the last LF", "0\r\n\r", ""),
-    MORE("all but the last LF, with a trailer", "0\r\nA: b\r\n\r", ""),
+    MORE_TRAIL("all but the last LF, with a trailer", "0\r\nA: b\r\n\r", "A: b\r\n"),
     MORE("a body as large as the limit begins", "800000\r\n", ""),
 
     NO("9112 7.1: no size", "\r\nhello", HTTP_ECHUNK, ""),
@@ -245,6 +263,9 @@ static void test_cases(void **state)
             fail_msg("%s: expected %zd, got %zd", c->name, c->verdict, r.verdict);
         if (r.len != strlen(c->body) || memcmp(r.body, c->body, r.len) != 0)
             fail_msg("%s: body is '%.*s'", c->name, (int)r.len, r.body);
+        if (c->trailers && (r.trailers != strlen(c->trailers) ||
+                            memcmp(r.body + r.len, c->trailers, r.trailers) != 0))
+            fail_msg("%s: trailers are '%.*s'", c->name, (int)r.trailers, r.body + r.len);
     }
 }
 
@@ -302,6 +323,20 @@ static void test_limits(void **state)
 #undef CHECK
 }
 
+/* The limit of the body is given with each call: it may be lowered, even below what there was. */
+static void test_lowered(void **state)
+{
+    char first[] = "5\r\nhello\r\n", second[] = "1\r\n";
+    rotor_http_chunked c = {0};
+    size_t body;
+
+    assert_int_equal(rotor_http_chunked_decode(&c, first, 10, &defaults, 5, &body, NULL), 0);
+    assert_int_equal(body, 5);
+    assert_int_equal(rotor_http_chunked_decode(&c, second, 3, &defaults, 4, &body, NULL),
+                     ROTOR_HTTP_EBODYSIZE);
+    assert_int_equal(body, 0);
+}
+
 /* What is put into chunks of random sizes comes out again, however it is split. */
 static void test_round_trip(void **state)
 {
@@ -321,10 +356,12 @@ static void test_round_trip(void **state)
         }
         len += (size_t)sprintf(text + len, "0\r\nTrailer: x\r\n\r\n");
         for (size_t step = 1; step <= len; step = step * 3 + 1) {
-            decode(&r, text, len, step, step, &defaults);
+            decode(&r, text, len, step, step, &defaults, true);
             assert_int_equal(r.verdict, len);
             assert_int_equal(r.len, n);
             assert_memory_equal(r.body, plain, n);
+            assert_int_equal(r.trailers, 12);
+            assert_memory_equal(r.body + n, "Trailer: x\r\n", 12);
         }
     }
 }
@@ -369,9 +406,8 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_cases),   cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_lowered), cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_damaged),
     };
 
