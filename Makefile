@@ -64,7 +64,7 @@ ALL_LUA   := $(sort $(shell find lua -name '*.lua'))
 ROCKSPEC  := rockspec/rotor-scm-1.rockspec
 
 # What a user of librotor includes; the inner ones are between the files of their folders.
-INNER_H := %/private.h %/fields.h %/put.h %/scan.h
+INNER_H := %private.h %/fields.h %/put.h %/scan.h
 HEADERS := csrc/rotor.h csrc/rotor_lua.h \
     $(filter-out $(INNER_H),$(wildcard csrc/core/*.h csrc/stream/*.h csrc/http/*.h))
 

@@ -31,5 +31,6 @@
 #include "http/date.h"
 #include "http/conditions.h"
 #include "http/mime.h"
+#include "http/websocket_frame.h"
 
 #endif

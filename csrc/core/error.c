@@ -17,6 +17,7 @@ const char *rotor_strerror(int code)
     case value:                                                                                    \
         return message;
         ROTOR_HTTP_ERRORS(XX)
+        ROTOR_WEBSOCKET_ERRORS(XX)
 #undef XX
 #define XX(name, message) case UV_##name:
         UV_ERRNO_MAP(XX)
@@ -41,6 +42,7 @@ const char *rotor_err_name(int code)
     case value:                                                                                    \
         return #name;
         ROTOR_HTTP_ERRORS(XX)
+        ROTOR_WEBSOCKET_ERRORS(XX)
 #undef XX
 #define XX(name, message) case UV_##name:
         UV_ERRNO_MAP(XX)

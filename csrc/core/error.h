@@ -57,12 +57,29 @@
     XX(HTTP_EEXPECT, -10122, 417, "expectation is not 100-continue (RFC 9110 10.1.1)")             \
     XX(HTTP_ECONNECTION, -10123, 400, "malformed Connection header (RFC 9110 7.6.1)")
 
+/* XX(name, code, close, message): what is wrong with a WebSocket, and the code that it is closed with.
+** The section named is of RFC 6455; those without a close code are about the handshake, or are not to
+** be sent. */
+#define ROTOR_WEBSOCKET_ERRORS(XX)                                                                 \
+    XX(WEBSOCKET_ERSV, -10150, 1002, "reserved bit set in a frame (section 5.2)")                  \
+    XX(WEBSOCKET_EOPCODE, -10151, 1002, "reserved opcode (section 5.2)")                           \
+    XX(WEBSOCKET_ECONTROL, -10152, 1002,                                                           \
+       "control frame fragmented, or longer than 125 bytes (section 5.5)")                         \
+    XX(WEBSOCKET_EMASK, -10153, 1002,                                                              \
+       "frame of a client not masked, or of a server masked (section 5.1)")                        \
+    XX(WEBSOCKET_ELENGTH, -10154, 1002, "length not minimal, or over 63 bits (section 5.2)")       \
+    XX(WEBSOCKET_EFRAGMENT, -10155, 1002,                                                          \
+       "continuation of no message, or a message inside of another (section 5.4)")                 \
+    XX(WEBSOCKET_ECLOSE, -10156, 1002, "malformed close frame (section 7.4)")                      \
+    XX(WEBSOCKET_EUTF8, -10157, 1007, "text is not UTF-8 (section 8.1)")                           \
+    XX(WEBSOCKET_ESIZE, -10158, 1009, "message too large (section 7.4.1)")
+
 enum rotor_error {
 #define XX(name, code, message) ROTOR_##name = (code),
     ROTOR_ERRORS(XX)
 #undef XX
 #define XX(name, code, status, message) ROTOR_##name = (code),
-        ROTOR_HTTP_ERRORS(XX)
+        ROTOR_HTTP_ERRORS(XX) ROTOR_WEBSOCKET_ERRORS(XX)
 #undef XX
 };
 

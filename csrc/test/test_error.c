@@ -17,6 +17,7 @@ static void own_codes(void **state)
     assert_string_equal(rotor_err_name(code), #name);                                              \
     assert_string_equal(rotor_strerror(code), message);
     ROTOR_HTTP_ERRORS(XX)
+    ROTOR_WEBSOCKET_ERRORS(XX)
 #undef XX
     assert_string_equal(rotor_err_name(ROTOR_ECAPACITY), "ECAPACITY");
     assert_string_equal(rotor_err_name(ROTOR_HTTP_EHOST), "HTTP_EHOST");
@@ -46,6 +47,7 @@ static void no_code_of_ours_is_one_of_libuv(void **state)
 #undef XX
 #define XX(name, code, status, message) assert_true((code) <= -10001);
     ROTOR_HTTP_ERRORS(XX)
+    ROTOR_WEBSOCKET_ERRORS(XX)
 #undef XX
 }
 
@@ -59,6 +61,11 @@ static void messages_are_fragments(void **state)
     assert_true(sizeof(message) > 1 && (message)[sizeof(message) - 2] != '.');                     \
     assert_in_range(status, 400, 599);
     ROTOR_HTTP_ERRORS(XX)
+#undef XX
+#define XX(name, code, close, message)                                                             \
+    assert_true(sizeof(message) > 1 && (message)[sizeof(message) - 2] != '.');                     \
+    assert_true(close == 0 || (close >= 1000 && close <= 1014));
+    ROTOR_WEBSOCKET_ERRORS(XX)
 #undef XX
 }
 
