@@ -32,5 +32,7 @@
 #include "http/conditions.h"
 #include "http/mime.h"
 #include "http/websocket_frame.h"
+#include "http/url.h"
+#include "http/ask.h"
 
 #endif

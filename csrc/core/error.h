@@ -28,7 +28,17 @@
     XX(ETAKEN, -10016, "the passed socket was taken or closed before")                             \
     XX(ELISTENING, -10017, "not a stream socket that listens")                                     \
     XX(ELOAD, -10018, "not a module that can be loaded")                                           \
-    XX(EVERSION, -10019, "made for another version of rotor")
+    XX(EVERSION, -10019, "made for another version of rotor")                                      \
+    XX(HTTP_EURL, -10130, "not an http:// URL")                                                    \
+    XX(HTTP_ESCHEME, -10131,                                                                       \
+       "only http:// is spoken here; TLS, for https://, is a rock of its own")                     \
+    XX(HTTP_EUSERINFO, -10132, "a URL with user information; set an Authorization header instead") \
+    XX(HTTP_EREDIRECTS, -10133, "redirected more often than allowed")                              \
+    XX(HTTP_EREPLAY, -10134, "redirected with a body that was streamed and cannot be sent again")  \
+    XX(HTTP_ENORESPONSE, -10135, "connection closed before a response came")                       \
+    XX(HTTP_ETRUNCATED, -10136, "connection closed before the end of the response")                \
+    XX(HTTP_EUPGRADE, -10137,                                                                      \
+       "connection upgraded to a protocol that nobody asked for or took over")
 
 /* XX(name, code, status, message): why an HTTP message was refused, and the status it is answered
 ** with. The section named is of RFC 9112 unless another RFC is given. */
