@@ -47,6 +47,7 @@ static void check_head(const rotor_http_head *head, const char *data, ptrdiff_t 
     REQUIRE(head->host.len > 0 || head->minor == 0);
     REQUIRE(!head->chunked || (head->minor == 1 && !head->has_length));
     REQUIRE(!head->expect_continue || head->minor == 1);
+    REQUIRE(!head->upgrade || head->minor == 1);
     REQUIRE(head->has_length || head->content_length == 0);
     REQUIRE(head->has_query || head->query.len == 0);
     REQUIRE(head->nfields <= most);
@@ -65,7 +66,7 @@ static void check_same(const rotor_http_head *a, const rotor_http_head *b)
     REQUIRE(a->content_length == b->content_length && a->minor == b->minor);
     REQUIRE(a->keep_alive == b->keep_alive && a->has_length == b->has_length);
     REQUIRE(a->chunked == b->chunked && a->expect_continue == b->expect_continue);
-    REQUIRE(a->has_query == b->has_query && a->nfields == b->nfields);
+    REQUIRE(a->upgrade == b->upgrade && a->has_query == b->has_query && a->nfields == b->nfields);
     REQUIRE(memcmp(a->fields, b->fields, a->nfields * sizeof *a->fields) == 0);
 }
 

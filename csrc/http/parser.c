@@ -226,7 +226,7 @@ static int read_coding(const char *p, const char *end)
 }
 
 /* Connection (RFC 9110 section 7.6.1): a list of tokens, where empty elements count for nothing. */
-static int read_connection(const char *p, const char *end)
+static int read_connection(rotor_http_head *head, const char *p, const char *end)
 {
     int seen = 0;
 
@@ -238,6 +238,8 @@ static int read_connection(const char *p, const char *end)
             seen |= SEEN_CLOSE;
         else if (IS(option, p, "keep-alive"))
             seen |= SEEN_KEEP_ALIVE;
+        else if (IS(option, p, "upgrade"))
+            head->upgrade = head->minor == 1;
         p = rotor__skip_ows(p);
         if (p < end && *p++ != ',')
             return ROTOR_HTTP_ECONNECTION;
@@ -272,7 +274,7 @@ static inline int read_known(rotor_http_head *head, rotor_http_field field, cons
     case 10:
         if (!rotor__is_word(name, "connection", 10))
             return 0;
-        return IS(p, end, "keep-alive") ? SEEN_KEEP_ALIVE : read_connection(p, end);
+        return IS(p, end, "keep-alive") ? SEEN_KEEP_ALIVE : read_connection(head, p, end);
     case 14:
         if (!rotor__is_word(name, "content-length", 14))
             return 0;

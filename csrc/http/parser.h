@@ -59,6 +59,8 @@ typedef struct rotor_http_head {
     bool chunked;            /* Transfer-Encoding: chunked */
     bool expect_continue;    /* Expect: 100-continue; never set for HTTP/1.0 (RFC 9110 10.1.1) */
     bool has_query;          /* there was a '?' */
+    bool upgrade;            /* Connection lists "upgrade"; never set for HTTP/1.0, where Upgrade is
+                                to be ignored (RFC 9110 7.8) */
     uint32_t nfields;
     rotor_http_field *fields; /* in: room for limits->fields of them; filled in their order */
 } rotor_http_head;

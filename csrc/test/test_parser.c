@@ -50,7 +50,8 @@ static void show(char *to, const char *data, const rotor_http_head *head)
     to += sprintf(to, "%s%s", head->minor == 1 ? "" : " 1.0", head->keep_alive ? "" : " close");
     if (head->has_length)
         to += sprintf(to, " length=%llu", (unsigned long long)head->content_length);
-    to += sprintf(to, "%s%s", head->chunked ? " chunked" : "", head->expect_continue ? " 100" : "");
+    to += sprintf(to, "%s%s%s", head->chunked ? " chunked" : "",
+                  head->expect_continue ? " 100" : "", head->upgrade ? " upgrade" : "");
     for (uint32_t i = 0; i < head->nfields; i++) {
         rotor_http_field f = head->fields[i];
         if (f.name.len == 4 && rotor_http_name_equal(data + f.name.at, "Host", 4))
