@@ -85,6 +85,7 @@ build = {
         "csrc/stream/persist.c",
         "csrc/stream/plain.c",
         "csrc/stream/stream.c",
+        "csrc/stream/stream_pass.c",
         "csrc/stream/trace.c",
         "csrc/stream/trace_diagram.c",
       },

@@ -112,12 +112,29 @@ static void leave_family(rotor_machine *m)
     f->link = NULL;
 }
 
+/* All zero, with room for its family in front if it has one; NULL: no memory. */
+static rotor_machine *new_body(bool kin, size_t size)
+{
+    char *memory = rotor_alloc_zero(kin ? sizeof(family) + size : size);
+    if (!memory)
+        return NULL;
+    rotor_machine *m = (rotor_machine *)(void *)(kin ? memory + sizeof(family) : memory);
+    m->flags = kin ? ROTOR__KIN : 0;
+    m->deadline.at = ROTOR_NEVER;
+    return m;
+}
+
+static void free_body(rotor_machine *m)
+{
+    rotor_free(m->flags & ROTOR__KIN ? (void *)family_of(m) : m);
+}
+
 /* -- ending ------------------------------------------------------------------------------------ */
 
 static void release(rotor_machine *m)
 {
     if (!m->ios && !(m->flags & (ROTOR__QUEUED | ROTOR__MOURNED)))
-        rotor_free(m->flags & ROTOR__KIN ? (void *)family_of(m) : m);
+        free_body(m);
 }
 
 static void finish(rotor_machine *m)
@@ -241,6 +258,55 @@ void rotor__machine_wait_slot(rotor_machine *m)
     m->flags |= ROTOR__WAITS;
 }
 
+/* -- succession -------------------------------------------------------------------------------- */
+
+rotor_machine *rotor__heir_new(rotor_machine *m, size_t size)
+{
+    rotor_machine *heir = new_body(m->flags & ROTOR__KIN, size);
+    if (!heir)
+        return NULL;
+    heir->type = m->type;
+    heir->loop = m->loop;
+    heir->self = m->self;
+    heir->parent = m->parent;
+    return heir;
+}
+
+void rotor__heir_free(rotor_machine *heir)
+{
+    free_body(heir);
+}
+
+/* The heir takes the place of `m` among its owner's children. */
+static void inherit_family(rotor_machine *heir, rotor_machine *m)
+{
+    family *f = family_of(heir), *of = family_of(m);
+    assert(!of->children);
+    *f = *of;
+    *of = (family){0};
+    if (f->link)
+        *f->link = heir;
+    if (f->next)
+        family_of(f->next)->link = &f->next;
+}
+
+static void succeed(rotor_machine *m, rotor_machine *heir)
+{
+    const uint32_t owed = ROTOR__WAKE | ROTOR__END;
+    rotor_loop *loop = m->loop;
+    assert(!(m->flags & ROTOR__WAITS));
+    if (m->flags & ROTOR__KIN)
+        inherit_family(heir, m);
+    heir->flags |= ROTOR__CREATED;
+    heir->status = m->status; /* if it is to end */
+    m->status = 0;
+    loop->slots[m->self.slot].machine = heir;
+    enqueue(heir, ROTOR__AGAIN | (m->flags & owed));
+    m->flags = (m->flags & ~owed) | ROTOR__ENDED;
+    rotor_wheel_remove(&loop->wheel, &m->deadline);
+    finish(m);
+}
+
 /* -- creating and settling --------------------------------------------------------------------- */
 
 static inline void settle(rotor_machine *m, rotor_scope *scope, rotor_response r);
@@ -261,11 +327,9 @@ static int allocate(rotor_loop *loop, const rotor_type *type, void *seed, rotor_
     if (!owns_children(owner))
         owner = NULL;
     bool kin = owner || type->child_done;
-    char *memory = rotor_alloc_zero(kin ? sizeof(family) + size : size);
-    if (!memory)
+    rotor_machine *m = new_body(kin, size);
+    if (!m)
         return UV_ENOMEM;
-    rotor_machine *m = (rotor_machine *)(void *)(kin ? memory + sizeof(family) : memory);
-    m->flags = kin ? ROTOR__KIN : 0;
     if (owner)
         join_family(m, owner);
     rotor__slot *slot = &loop->slots[loop->free_slot];
@@ -273,7 +337,6 @@ static int allocate(rotor_loop *loop, const rotor_type *type, void *seed, rotor_
     m->loop = loop;
     m->self = (rotor_handle){loop->free_slot, slot->generation};
     m->parent = parent;
-    m->deadline.at = ROTOR_NEVER;
     slot->machine = m;
     loop->free_slot = slot->next_free;
     if (loop->count++ == 0)
@@ -361,6 +424,9 @@ static void settle_rest(rotor_machine *m, rotor_scope *scope, rotor_response r)
     case ROTOR_ERROR:
         end(m, error_of(r), false);
         break;
+    case ROTOR__SUCCEED:
+        succeed(m, scope->spawn_seed);
+        break;
     case ROTOR_SAME:
     case ROTOR_SPAWN:
         break;
@@ -420,6 +486,15 @@ static void run_deferred(rotor_machine *m, uint32_t what)
         settle(m, &scope, m->type->create(m, &scope, scope.spawn_seed));
 }
 
+/* Whether `m` has ended. If another has its handle, what it is still owed is for that. */
+static bool has_ended(rotor_loop *loop, const rotor_machine *m, rotor_handle self, uint32_t owed)
+{
+    rotor_machine *now = rotor_find(loop, self);
+    if (now && now != m)
+        enqueue(now, owed);
+    return now != m;
+}
+
 static void run(rotor_machine *m)
 {
     uint32_t owed = m->flags & (ROTOR__WAKE | ROTOR__AGAIN | ROTOR__END);
@@ -439,16 +514,19 @@ static void run(rotor_machine *m)
         enqueue_in(&loop->later, m, 0);
     if (deferred) { /* also before rotor_end(): whoever gave a seed relies on `create` to see it */
         run_deferred(m, deferred);
-        if (!rotor_find(loop, self))
+        if (has_ended(loop, m, self, owed))
             return;
     }
     if (owed & ROTOR__END) {
         end(m, m->status, false);
         return;
     }
-    if (owed & ROTOR__AGAIN)
+    if (owed & ROTOR__AGAIN) {
         rotor__machine_ready(m, NULL, 0);
-    if (owed & ROTOR__WAKE && rotor_find(loop, self) && m->type->wakeup) {
+        if (has_ended(loop, m, self, owed & ROTOR__WAKE))
+            return;
+    }
+    if (owed & ROTOR__WAKE && m->type->wakeup) {
         rotor_scope scope = {loop, m, NULL, NULL};
         settle(m, &scope, m->type->wakeup(m, &scope));
     }

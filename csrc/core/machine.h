@@ -37,11 +37,12 @@ typedef struct rotor_scope {
 } rotor_scope;
 
 typedef enum rotor_response_kind {
-    ROTOR_OK,    /* wait: for events, wakeups and the deadline */
-    ROTOR_SAME,  /* wait for what it waited for before, the deadline included */
-    ROTOR_SPAWN, /* create a machine, then hear `spawned` or `spawn_error` */
-    ROTOR_DONE,  /* end */
-    ROTOR_ERROR  /* end with an error */
+    ROTOR_OK,      /* wait: for events, wakeups and the deadline */
+    ROTOR_SAME,    /* wait for what it waited for before, the deadline included */
+    ROTOR_SPAWN,   /* create a machine, then hear `spawned` or `spawn_error` */
+    ROTOR_DONE,    /* end */
+    ROTOR_ERROR,   /* end with an error */
+    ROTOR__SUCCEED /* private: see rotor__succeed() */
 } rotor_response_kind;
 
 /* What a transition returns; made by the functions below. */

@@ -145,6 +145,20 @@ void rotor__machine_ready(rotor_machine *m, rotor_io *io, unsigned events);
 void rotor__machine_again(rotor_machine *m);
 void rotor__machine_soon(rotor_machine *m);
 
+/* Memory for a machine to take the place of `m`, whose transition runs and which never spawns: `size`
+** bytes, all zero but for its rotor_machine; NULL when there is none. Its ios may be opened; those of `m`
+** that watch the same descriptors must be closed before. */
+rotor_machine *rotor__heir_new(rotor_machine *m, size_t size);
+void rotor__heir_free(rotor_machine *heir); /* before any io was opened */
+
+/* What that transition then answers: `m` ends, of which only its `drop` hears, and `heir` has its handle,
+** its parent and what it was owed. Its `create` is not called, but soon its `ready`, with no io. */
+static inline rotor_response rotor__succeed(rotor_scope *scope, rotor_machine *heir)
+{
+    scope->spawn_seed = heir;
+    return (rotor_response){ROTOR__SUCCEED, 0, 0};
+}
+
 /* Let `m` be woken when a slot gets free, as after ROTOR_ECAPACITY. */
 void rotor__machine_wait_slot(rotor_machine *m);
 

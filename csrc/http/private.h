@@ -75,6 +75,9 @@ static inline rotor_http_server *rotor_http__server(const rotor_http *h)
     return ROTOR__CONTAINER(h->stream.protocol, rotor_http_server, protocol);
 }
 
+/* Whether it runs the protocol of any server. */
+bool rotor_http__is_connection(const rotor_stream *s);
+
 /* The Date header's value for now. */
 void rotor_http__set_date(rotor_http_server *server, rotor_loop *loop);
 

@@ -123,6 +123,8 @@ rotor_http_ref rotor_http_ref_of(const rotor_http *h)
 rotor_http *rotor_http_find(rotor_loop *loop, rotor_http_ref ref)
 {
     rotor_http *h = (rotor_http *)rotor_find(loop, ref.stream);
+    if (h && !rotor_http__is_connection(&h->stream)) /* it was passed on to another protocol */
+        return NULL;
     return h && rotor_http__is_handled(h) && h->serial == ref.serial ? h : NULL;
 }
 

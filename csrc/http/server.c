@@ -454,6 +454,11 @@ const rotor_protocol *rotor_http_protocol(const rotor_http_server *server)
     return &server->protocol;
 }
 
+bool rotor_http__is_connection(const rotor_stream *s)
+{
+    return s->protocol->create == on_create;
+}
+
 void rotor_http__set_date(rotor_http_server *server, rotor_loop *loop)
 {
     uint64_t wall = rotor_loop_wall(loop);

@@ -87,6 +87,13 @@ static unsigned memory_pending(rotor_stream *s)
     return ready_events(of_stream(s));
 }
 
+static void memory_passed(rotor_stream *to)
+{
+    rotor_memory *peer = of_stream(to);
+    peer->stream = to;
+    peer->wanted = 0;
+}
+
 static void memory_close(rotor_stream *s)
 {
     rotor_memory *peer = of_stream(s);
@@ -109,6 +116,7 @@ rotor_memory *rotor_memory_new(void)
         .shutdown = memory_shutdown,
         .want = memory_want,
         .pending = memory_pending,
+        .passed = memory_passed,
         .close = memory_close,
     };
     return peer;

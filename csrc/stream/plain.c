@@ -57,6 +57,10 @@ const rotor_transport rotor_plain = {
     .close = plain_close,
 };
 
+static void no_close(rotor_stream *s) {}
+
+const rotor_transport rotor__nowhere = {.name = "nowhere", .close = no_close};
+
 static int address_of(const rotor_stream *s, char *text, size_t size,
                       int (*get)(int, struct sockaddr *, socklen_t *))
 {

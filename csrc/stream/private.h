@@ -1,5 +1,6 @@
-/* What the files of this folder share and do not install: the sockets that a listener has, the
-** seeds of streams that connect, those of datagram sockets, and what a trace counts. */
+/* What the files of this folder share and do not install: what a stream notes of itself, the sockets
+** that a listener has, the seeds of streams that connect, those of datagram sockets, and what a trace
+** counts. */
 #ifndef ROTOR_STREAM_PRIVATE_H
 #define ROTOR_STREAM_PRIVATE_H
 
@@ -10,6 +11,50 @@
 #include "datagram.h"
 #include "listen.h"
 #include "trace.h"
+
+/* rotor_stream.flags */
+enum {
+    ROTOR__RUNNING = 1,   /* inside dispatch, so output is going to be sent */
+    ROTOR__HANDSHAKE = 2, /* the transport is not ready; the protocol has not begun */
+    ROTOR__BEGUN = 4,     /* the protocol's create was called */
+    ROTOR__AT_EOF = 8,    /* nothing more will be received */
+    ROTOR__FULL = 16, /* output is above the high-water mark and has not gone below half of it */
+    ROTOR__SHUT_ASKED = 32, /* half-close as soon as the output is sent */
+    ROTOR__SHUT = 64,
+    ROTOR__OVER = 128,  /* broken or ended: nothing can be written any more */
+    ROTOR__PASSED = 256 /* with ROTOR__HANDSHAKE: only the protocol is still to begin */
+};
+
+/* Those that stay with a connection, whatever protocol it runs. */
+enum { ROTOR__LASTING = ROTOR__AT_EOF | ROTOR__SHUT_ASKED | ROTOR__SHUT };
+
+/* Declare `found`, the nearest table from the present state upwards that has `member`, or else the
+** protocol. */
+#define ROTOR__IN_FORCE(found, s, member)                                                          \
+    const rotor_protocol *found = (s)->protocol;                                                   \
+    while (__builtin_expect(!found->member, 0) && found->parent)                                   \
+    found = found->parent
+
+/* The stream was asked to pass its connection on. */
+rotor_response rotor__stream_pass(rotor_stream *s, rotor_scope *scope);
+
+/* Give the loop its blocks back; what is left in them moves to memory of the stream's own. 0 or
+** UV_ENOMEM. */
+static inline int rotor__stream_return_blocks(rotor_stream *s)
+{
+    int input = rotor_buf_return(&s->input);
+    int output = rotor_buf_return(&s->output);
+    return input ? input : output;
+}
+
+/* The stream has ended with `r`. */
+static inline rotor_response rotor__stream_finish(rotor_stream *s, rotor_response r)
+{
+    s->flags = (s->flags & ~(uint32_t)ROTOR__RUNNING) | ROTOR__OVER;
+    rotor_buf_fini(&s->input);
+    rotor_buf_fini(&s->output);
+    return r;
+}
 
 /* One socket that listens. */
 typedef struct rotor__listening {
@@ -96,9 +141,10 @@ enum {
 /* To where, if not to a state: the ways to end without an error (less than 0 is an error); and, as no
 ** arrow leads there, where all begin. */
 enum {
-    ROTOR__TO_DONE = INT_MAX - 4,
+    ROTOR__TO_DONE = INT_MAX - 5,
     ROTOR__TO_LINGER,
     ROTOR__TO_ABORT,
+    ROTOR__TO_PASS,
     ROTOR__TO_ENDED,
     ROTOR__TO_START
 };

@@ -4,25 +4,7 @@
 ** send what they wrote, and say what to wait for. Bytes are received into the loop's read block and
 ** parsed there; only what is left over is copied into memory of the stream's own. */
 #include "../core/private.h"
-#include "stream.h"
-
-enum {
-    RUNNING = 1,     /* inside dispatch, so output is going to be sent */
-    HANDSHAKE = 2,   /* the transport is not ready; the protocol has not begun */
-    CREATED = 4,     /* the protocol's create was called */
-    AT_EOF = 8,      /* nothing more will be received */
-    FULL = 16,       /* output is above the high-water mark and has not gone below half of it */
-    SHUT_ASKED = 32, /* half-close as soon as the output is sent */
-    SHUT = 64,
-    OVER = 128 /* broken or ended: nothing can be written any more */
-};
-
-/* Declare `found`, the nearest table from the present state upwards that has `member`, or else the
-** protocol. */
-#define IN_FORCE(found, s, member)                                                                 \
-    const rotor_protocol *found = (s)->protocol;                                                   \
-    while (__builtin_expect(!found->member, 0) && found->parent)                                   \
-    found = found->parent
+#include "private.h"
 
 enum { DEFAULT_HIGH_WATER = 65536, DEFAULT_STALL_MS = 30000, DEFAULT_TURNS = 64 };
 
@@ -78,7 +60,7 @@ static int receive(rotor_stream *s)
     }
     rotor_buf_commit(&s->input, 0);
     if (n == 0)
-        s->flags |= AT_EOF;
+        s->flags |= ROTOR__AT_EOF;
     return n == UV_EAGAIN ? 0 : (int)n;
 }
 
@@ -96,9 +78,9 @@ static int flush(rotor_stream *s)
 
 rotor_buf *rotor_stream_output(rotor_stream *s)
 {
-    if (s->flags & (HANDSHAKE | SHUT_ASKED | OVER) || is_closing(s))
+    if (s->flags & (ROTOR__HANDSHAKE | ROTOR__SHUT_ASKED | ROTOR__OVER) || is_closing(s))
         return NULL;
-    bool running = s->flags & RUNNING;
+    bool running = s->flags & ROTOR__RUNNING;
     if (rotor_buf_len(&s->output) == 0) {
         rotor_block *block = s->machine.loop->write_block;
         s->stalled_ms = (uint32_t)s->machine.loop->now;
@@ -118,17 +100,17 @@ int rotor_stream_write(rotor_stream *s, const void *data, size_t n)
 
 void rotor_stream_shutdown(rotor_stream *s)
 {
-    s->flags |= SHUT_ASKED;
-    if (!(s->flags & RUNNING))
+    s->flags |= ROTOR__SHUT_ASKED;
+    if (!(s->flags & ROTOR__RUNNING))
         rotor__machine_soon(&s->machine);
 }
 
 /* Half-close when it is time. A peer that is gone already will be noticed by reading. */
 static void shut_if_asked(rotor_stream *s)
 {
-    bool asked = s->flags & SHUT_ASKED || s->intent.kind == ROTOR_INTENT_LINGER;
-    if (asked && !(s->flags & SHUT) && rotor_buf_len(&s->output) == 0) {
-        s->flags |= SHUT;
+    bool asked = s->flags & ROTOR__SHUT_ASKED || s->intent.kind == ROTOR_INTENT_LINGER;
+    if (asked && !(s->flags & ROTOR__SHUT) && rotor_buf_len(&s->output) == 0) {
+        s->flags |= ROTOR__SHUT;
         (void)s->transport->shutdown(s);
     }
 }
@@ -153,13 +135,13 @@ static inline int judge(rotor_stream *s, size_t *n)
         if (at >= 0 || (have >= in->delimiter_len && have - in->delimiter_len >= in->size))
             return ROTOR_ELIMIT;
     }
-    return s->flags & AT_EOF ? ROTOR_EEOF : 0;
+    return s->flags & ROTOR__AT_EOF ? ROTOR_EEOF : 0;
 }
 
 static __attribute__((cold, noinline)) void unmet(rotor_stream *s, rotor_scope *scope, int reason)
 {
     size_t n, before = rotor_buf_len(&s->input);
-    IN_FORCE(protocol, s, exception);
+    ROTOR__IN_FORCE(protocol, s, exception);
     if (protocol->exception) {
         set_intent(s, protocol->exception(s, scope, reason));
         bool skipped = reason == ROTOR_ELIMIT && rotor_buf_len(&s->input) < before;
@@ -173,22 +155,22 @@ static __attribute__((cold, noinline)) void unmet(rotor_stream *s, rotor_scope *
 static bool is_full(rotor_stream *s)
 {
     size_t unsent = rotor_buf_len(&s->output);
-    if (unsent == 0 && !(s->flags & FULL))
+    if (unsent == 0 && !(s->flags & ROTOR__FULL))
         return false;
-    IN_FORCE(protocol, s, high_water);
+    ROTOR__IN_FORCE(protocol, s, high_water);
     size_t high = protocol->high_water ? protocol->high_water : DEFAULT_HIGH_WATER;
     if (unsent >= high)
-        s->flags |= FULL;
+        s->flags |= ROTOR__FULL;
     else if (unsent <= high / 2)
-        s->flags &= ~(uint32_t)FULL;
-    return s->flags & FULL;
+        s->flags &= ~(uint32_t)ROTOR__FULL;
+    return s->flags & ROTOR__FULL;
 }
 
 /* Run the one transition whose time has come; false when there is none. */
 static bool step(rotor_stream *s, rotor_scope *scope)
 {
     if (s->intent.flush > 0 && rotor_buf_len(&s->output) < s->intent.flush) {
-        IN_FORCE(flushed, s, bytes_flushed);
+        ROTOR__IN_FORCE(flushed, s, bytes_flushed);
         s->intent.flush = 0;
         set_intent(s, flushed->bytes_flushed ? flushed->bytes_flushed(s, scope)
                                              : rotor_intent_error(ROTOR_EUNEXPECTED));
@@ -200,7 +182,7 @@ static bool step(rotor_stream *s, rotor_scope *scope)
     int verdict = judge(s, &n);
     if (verdict == 0 || is_full(s))
         return false;
-    IN_FORCE(protocol, s, bytes_read);
+    ROTOR__IN_FORCE(protocol, s, bytes_read);
     if (verdict > 0)
         set_intent(s, protocol->bytes_read ? protocol->bytes_read(s, scope, n)
                                            : rotor_intent_error(ROTOR_EUNEXPECTED));
@@ -211,34 +193,18 @@ static bool step(rotor_stream *s, rotor_scope *scope)
 
 /* -- the dispatch ------------------------------------------------------------------------------ */
 
-/* Give the loop its blocks back; what is left in them moves to memory of the stream's own. */
-static int return_blocks(rotor_stream *s)
-{
-    int input = rotor_buf_return(&s->input);
-    int output = rotor_buf_return(&s->output);
-    return input ? input : output;
-}
-
-static rotor_response finish(rotor_stream *s, rotor_response r)
-{
-    s->flags = (s->flags & ~(uint32_t)RUNNING) | OVER;
-    rotor_buf_fini(&s->input);
-    rotor_buf_fini(&s->output);
-    return r;
-}
-
 static rotor_response broken(rotor_stream *s, rotor_scope *scope, int error)
 {
-    IN_FORCE(protocol, s, fatal);
-    s->flags |= OVER;
+    ROTOR__IN_FORCE(protocol, s, fatal);
+    s->flags |= ROTOR__OVER;
     if (protocol->fatal)
         protocol->fatal(s, scope, error);
-    return finish(s, rotor_error(error));
+    return rotor__stream_finish(s, rotor_error(error));
 }
 
 static uint32_t stall_limit(const rotor_stream *s)
 {
-    IN_FORCE(protocol, s, stall_ms);
+    ROTOR__IN_FORCE(protocol, s, stall_ms);
     return protocol->stall_ms ? protocol->stall_ms : DEFAULT_STALL_MS;
 }
 
@@ -250,19 +216,19 @@ static uint32_t stalled_for(const rotor_stream *s)
 static rotor_response wait_on(rotor_stream *s, rotor_scope *scope, bool tired)
 {
     bool unsent = rotor_buf_len(&s->output) > 0;
-    bool dropping = s->intent.kind == ROTOR_INTENT_LINGER && s->flags & SHUT;
+    bool dropping = s->intent.kind == ROTOR_INTENT_LINGER && s->flags & ROTOR__SHUT;
     unsigned events = unsent ? ROTOR_WRITABLE : 0;
     bool full = unsent && is_full(s);
-    if (dropping || (is_reading(s) && !(s->flags & AT_EOF) && !full && !tired))
+    if (dropping || (is_reading(s) && !(s->flags & ROTOR__AT_EOF) && !full && !tired))
         events |= ROTOR_READABLE;
-    int error = return_blocks(s);
+    int error = rotor__stream_return_blocks(s);
     if (!error)
         error = s->transport->want(s, events);
     if (error)
         return broken(s, scope, error);
     if (tired)
         rotor_again(scope);
-    s->flags &= ~(uint32_t)RUNNING;
+    s->flags &= ~(uint32_t)ROTOR__RUNNING;
     uint64_t deadline = s->intent.deadline;
     if (unsent) {
         uint64_t stall = scope->loop->now - stalled_for(s) + stall_limit(s);
@@ -277,7 +243,7 @@ static __attribute__((noinline)) bool is_through(rotor_stream *s)
     if (is_closing(s)) {
         rotor_buf_consume(&s->input, rotor_buf_len(&s->input));
         bool flushed = rotor_buf_len(&s->output) == 0;
-        if (flushed && (s->intent.kind == ROTOR_INTENT_DONE || s->flags & AT_EOF))
+        if (flushed && (s->intent.kind == ROTOR_INTENT_DONE || s->flags & ROTOR__AT_EOF))
             return true;
     }
     shut_if_asked(s);
@@ -286,8 +252,17 @@ static __attribute__((noinline)) bool is_through(rotor_stream *s)
 
 static __attribute__((noinline)) uint32_t turns_in_force(const rotor_stream *s)
 {
-    IN_FORCE(protocol, s, turns);
+    ROTOR__IN_FORCE(protocol, s, turns);
     return protocol->turns ? protocol->turns : DEFAULT_TURNS;
+}
+
+/* What was asked for is not to wait. */
+static __attribute__((noinline)) rotor_response leave(rotor_stream *s, rotor_scope *scope)
+{
+    if (s->intent.kind == ROTOR_INTENT_PASS)
+        return rotor__stream_pass(s, scope);
+    bool failed = s->intent.kind == ROTOR_INTENT_ERROR;
+    return rotor__stream_finish(s, failed ? rotor_error(s->intent.error) : rotor_done());
 }
 
 static rotor_response dispatch(rotor_stream *s, rotor_scope *scope, unsigned events)
@@ -295,25 +270,26 @@ static rotor_response dispatch(rotor_stream *s, rotor_scope *scope, unsigned eve
     uint32_t turns = s->protocol->turns;
     if (turns == 0)
         turns = turns_in_force(s);
-    s->flags |= RUNNING;
-    int error = events & ROTOR_READABLE && !(s->flags & AT_EOF) ? receive(s) : 0;
+    s->flags |= ROTOR__RUNNING;
+    int error = events & ROTOR_READABLE && !(s->flags & ROTOR__AT_EOF) ? receive(s) : 0;
     for (bool sent = true; !error && sent && turns > 0;) {
         while (turns > 0 && step(s, scope))
             turns--;
         if (s->intent.kind >= ROTOR_INTENT_ABORT)
-            return finish(s, s->intent.kind == ROTOR_INTENT_ABORT ? rotor_done()
-                                                                  : rotor_error(s->intent.error));
+            return leave(s, scope);
         size_t unsent = rotor_buf_len(&s->output);
         error = unsent > 0 ? flush(s) : 0;
         /* Which may be just what is waited for. */
-        sent = (s->intent.flush > 0 || s->flags & FULL) && rotor_buf_len(&s->output) < unsent;
+        sent =
+            (s->intent.flush > 0 || s->flags & ROTOR__FULL) && rotor_buf_len(&s->output) < unsent;
     }
-    if (error && s->intent.kind == ROTOR_INTENT_LINGER && s->flags & SHUT)
-        return finish(s, rotor_done()); /* all was sent; how the peer leaves does not matter */
+    if (error && s->intent.kind == ROTOR_INTENT_LINGER && s->flags & ROTOR__SHUT)
+        return rotor__stream_finish(
+            s, rotor_done()); /* all was sent; how the peer leaves does not matter */
     if (error)
         return broken(s, scope, error);
-    if ((is_closing(s) || s->flags & SHUT_ASKED) && is_through(s))
-        return finish(s, rotor_done());
+    if ((is_closing(s) || s->flags & ROTOR__SHUT_ASKED) && is_through(s))
+        return rotor__stream_finish(s, rotor_done());
     return wait_on(s, scope, turns == 0);
 }
 
@@ -322,7 +298,8 @@ static rotor_response dispatch(rotor_stream *s, rotor_scope *scope, unsigned eve
 static rotor_response begin(rotor_stream *s, rotor_scope *scope)
 {
     s->opening.retry_at = 0;
-    int error = s->transport->handshake ? s->transport->handshake(s) : 0;
+    bool through = !s->transport->handshake || s->flags & ROTOR__PASSED;
+    int error = through ? 0 : s->transport->handshake(s);
     if (error == UV_EAGAIN) {
         uint64_t deadline = s->opening.deadline, retry_at = s->opening.retry_at;
         return rotor_ok_until(retry_at > 0 && retry_at < deadline ? retry_at : deadline);
@@ -331,7 +308,7 @@ static rotor_response begin(rotor_stream *s, rotor_scope *scope)
         return broken(s, scope, error);
     void *seed = s->opening.seed;
     void (*free_seed)(void *seed) = s->opening.release;
-    s->flags = CREATED | RUNNING | (s->flags & SHUT_ASKED);
+    s->flags = ROTOR__BEGUN | ROTOR__RUNNING | (s->flags & ROTOR__LASTING);
     s->intent = rotor_intent_sleep();
     set_intent(s, s->protocol->create(s, scope, seed));
     if (free_seed)
@@ -347,7 +324,7 @@ static rotor_response stream_create(rotor_machine *m, rotor_scope *scope, void *
     s->transport = seed->transport ? seed->transport : &rotor_plain;
     s->io.fd = seed->fd;
     seed->fd = -1;
-    s->flags = HANDSHAKE;
+    s->flags = ROTOR__HANDSHAKE;
     s->opening.seed = seed->seed;
     s->opening.release = seed->release;
     s->opening.deadline = seed->deadline ? seed->deadline : ROTOR_NEVER;
@@ -359,7 +336,7 @@ static rotor_response stream_ready(rotor_machine *m, rotor_scope *scope, rotor_i
                                    unsigned events)
 {
     rotor_stream *s = (rotor_stream *)m;
-    if (s->flags & HANDSHAKE)
+    if (s->flags & ROTOR__HANDSHAKE)
         return begin(s, scope);
     if (!io && s->transport->pending)
         events = s->transport->pending(s);
@@ -369,12 +346,12 @@ static rotor_response stream_ready(rotor_machine *m, rotor_scope *scope, rotor_i
 static rotor_response stream_wakeup(rotor_machine *m, rotor_scope *scope)
 {
     rotor_stream *s = (rotor_stream *)m;
-    if (s->flags & HANDSHAKE || is_closing(s))
+    if (s->flags & ROTOR__HANDSHAKE || is_closing(s))
         return rotor_same();
-    IN_FORCE(protocol, s, wakeup);
+    ROTOR__IN_FORCE(protocol, s, wakeup);
     if (!protocol->wakeup)
         return rotor_same();
-    s->flags |= RUNNING;
+    s->flags |= ROTOR__RUNNING;
     set_intent(s, protocol->wakeup(s, scope));
     return dispatch(s, scope, 0);
 }
@@ -382,7 +359,7 @@ static rotor_response stream_wakeup(rotor_machine *m, rotor_scope *scope)
 static rotor_response stream_timeout(rotor_machine *m, rotor_scope *scope)
 {
     rotor_stream *s = (rotor_stream *)m;
-    if (s->flags & HANDSHAKE)
+    if (s->flags & ROTOR__HANDSHAKE)
         return s->opening.deadline > scope->loop->now ? begin(s, scope)
                                                       : broken(s, scope, ROTOR_ETIMEDOUT);
     if (rotor_buf_len(&s->output) > 0 && stalled_for(s) >= stall_limit(s)) {
@@ -397,11 +374,11 @@ static rotor_response stream_timeout(rotor_machine *m, rotor_scope *scope)
         return dispatch(s, scope, 0);
     s->intent.deadline = ROTOR_NEVER;
     if (s->intent.kind == ROTOR_INTENT_LINGER)
-        return finish(s, rotor_done());
-    IN_FORCE(protocol, s, timeout);
+        return rotor__stream_finish(s, rotor_done());
+    ROTOR__IN_FORCE(protocol, s, timeout);
     if (is_closing(s) || !protocol->timeout)
-        return finish(s, rotor_error(ROTOR_ETIMEDOUT));
-    s->flags |= RUNNING;
+        return rotor__stream_finish(s, rotor_error(ROTOR_ETIMEDOUT));
+    s->flags |= ROTOR__RUNNING;
     set_intent(s, protocol->timeout(s, scope));
     return dispatch(s, scope, 0);
 }
@@ -409,19 +386,19 @@ static rotor_response stream_timeout(rotor_machine *m, rotor_scope *scope)
 static void stream_drop(rotor_machine *m)
 {
     rotor_stream *s = (rotor_stream *)m;
-    s->flags |= OVER;
-    if (!(s->flags & CREATED) && s->opening.release)
+    s->flags |= ROTOR__OVER;
+    if (!(s->flags & ROTOR__BEGUN) && s->opening.release)
         s->opening.release(s->opening.seed);
     const rotor_protocol *protocol = rotor_protocol_of(s->protocol);
-    if (s->flags & CREATED && protocol->drop)
+    if (s->flags & ROTOR__BEGUN && protocol->drop)
         protocol->drop(s);
-    finish(s, rotor_done());
+    rotor__stream_finish(s, rotor_done());
     s->transport->close(s);
 }
 
 void *rotor_stream_seed_left(const rotor_stream *s)
 {
-    return s->flags & CREATED ? NULL : s->opening.seed;
+    return s->flags & ROTOR__BEGUN ? NULL : s->opening.seed;
 }
 
 const rotor_protocol *rotor_protocol_of(const rotor_protocol *state)

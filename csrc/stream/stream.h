@@ -20,7 +20,8 @@ typedef enum rotor_intent_kind {
     ROTOR_INTENT_DONE,
     ROTOR_INTENT_LINGER,
     ROTOR_INTENT_ABORT,
-    ROTOR_INTENT_ERROR
+    ROTOR_INTENT_ERROR,
+    ROTOR_INTENT_PASS
 } rotor_intent_kind;
 
 /* What a protocol's transition returns: all that the stream waits for next. Made by the functions
@@ -28,14 +29,21 @@ typedef enum rotor_intent_kind {
 typedef struct rotor_intent {
     uint16_t kind;
     uint16_t delimiter_len;
+    uint32_t flush; /* one more than the output may still have, to be told; 0: not to be told */
     union {
-        uint32_t offset; /* ROTOR_EXPECT_DELIMITER: where the search begins */
-        int error;       /* ROTOR_INTENT_ERROR */
+        struct {
+            const char *delimiter;
+            uint32_t size;     /* how many bytes, or at most how many */
+            uint32_t offset;   /* ROTOR_EXPECT_DELIMITER: where the search begins */
+            uint64_t deadline; /* in ms of the loop's clock, or ROTOR_NEVER */
+        };
+        int error; /* ROTOR_INTENT_ERROR */
+        struct {
+            const struct rotor_protocol *protocol;
+            void *seed;
+            void (*release)(void *seed);
+        } next; /* ROTOR_INTENT_PASS */
     };
-    const char *delimiter;
-    uint32_t size;     /* how many bytes, or at most how many */
-    uint32_t flush;    /* one more than the output may still have, to be told; 0: not to be told */
-    uint64_t deadline; /* in ms of the loop's clock, or ROTOR_NEVER */
 } rotor_intent;
 
 /* private: `n`, and what no buffer can hold is as good as any of that kind. */
@@ -83,7 +91,8 @@ static inline rotor_intent rotor_intent_sleep(void)
 ** its output by such marks sets `high_water` well above them. */
 static inline rotor_intent rotor_and_flush(rotor_intent intent, size_t n)
 {
-    intent.flush = rotor__intent_size(n) + 1;
+    if (intent.kind <= ROTOR_INTENT_SLEEP)
+        intent.flush = rotor__intent_size(n) + 1;
     return intent;
 }
 
@@ -126,10 +135,24 @@ static inline rotor_intent rotor_intent_error(int code)
     return (rotor_intent){.kind = ROTOR_INTENT_ERROR, .error = code};
 }
 
+typedef struct rotor_stream_seed rotor_stream_seed;
+
+/* Hand the connection over to another protocol: to next->protocol, whose `create` is called with
+** next->seed when the present protocol's `drop` has been. Of `next`, which is copied, no more is looked
+** at than these two and `release`, which is called as ever, exactly once.
+**
+** The new protocol finds the input that was not consumed, its end, too, if that has come; what was
+** written and not yet sent is sent before what it writes. The machine keeps its handle, its parent
+** and what wakes it, but in another struct: who casts what rotor_find() returns has to look at
+** `protocol` first. When that cannot be made, the connection is closed, and the machine ends with
+** UV_ENOMEM, or UV_EINVAL for a protocol that is none. */
+static inline rotor_intent rotor_intent_pass(const rotor_stream_seed *next);
+
 /* `intent`, but not longer than until `deadline` (in ms of the loop's clock): then `timeout`. */
 static inline rotor_intent rotor_intent_until(rotor_intent intent, uint64_t deadline)
 {
-    intent.deadline = deadline;
+    if (intent.kind < ROTOR_INTENT_ABORT)
+        intent.deadline = deadline;
     return intent;
 }
 
@@ -247,7 +270,7 @@ int rotor_stream_local(const rotor_stream *s, char *text, size_t size);
 void *rotor_stream_seed_left(const rotor_stream *s);
 
 /* To make a stream by rotor_spawn(scope, &rotor_stream_type, seed) or rotor_add(). */
-typedef struct rotor_stream_seed {
+struct rotor_stream_seed {
     const rotor_protocol *protocol;
     const rotor_transport *transport; /* NULL: rotor_plain */
     int fd;     /* a connected non-blocking socket, or -1. The stream takes it in `create` and
@@ -257,7 +280,13 @@ typedef struct rotor_stream_seed {
     void (*release)(void *seed); /* NULL, or called with `seed` when the protocol's create has
                                     returned, or can no longer be called; exactly once if the
                                     stream's create was called */
-} rotor_stream_seed;
+};
+
+static inline rotor_intent rotor_intent_pass(const rotor_stream_seed *next)
+{
+    return (rotor_intent){.kind = ROTOR_INTENT_PASS,
+                          .next = {next->protocol, next->seed, next->release}};
+}
 
 extern const rotor_type rotor_stream_type;
 

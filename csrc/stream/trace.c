@@ -137,6 +137,8 @@ static int outcome(const rotor_stream *s)
         return ROTOR__TO_LINGER;
     case ROTOR_INTENT_ABORT:
         return ROTOR__TO_ABORT;
+    case ROTOR_INTENT_PASS:
+        return ROTOR__TO_PASS;
     default:
         return ROTOR__TO_ENDED;
     }

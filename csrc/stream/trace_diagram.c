@@ -63,7 +63,7 @@ static void put_name(text *t, const char *name)
 
 static const char *end_name(int to)
 {
-    static const char *const ways[] = {"done", "linger", "abort", "ended", "start"};
+    static const char *const ways[] = {"done", "linger", "abort", "pass", "ended", "start"};
     return to < 0 ? rotor_err_name(to) : ways[to - ROTOR__TO_DONE];
 }
 

@@ -17,7 +17,8 @@ typedef struct rotor_transport {
 
     /* NULL: ready at once. Otherwise called when the stream is made, and again whenever something
     ** that was waited for (see want, rotor_again) happened: 0 when bytes can flow, UV_EAGAIN while
-    ** it is under way, or the error that ends the stream. It may replace s->transport. */
+    ** it is under way, or the error that ends the stream. It may replace s->transport. Not called
+    ** any more once it was through, also if the stream is handed on (see passed). */
     int (*handshake)(rotor_stream *s);
 
     /* Up to `n` > 0 bytes: how many, 0 at the end of the stream, UV_EAGAIN, or an error. */
@@ -37,6 +38,10 @@ typedef struct rotor_transport {
     ** and decrypted, say); asked when the stream's machine runs without an event. */
     unsigned (*pending)(rotor_stream *s);
 
+    /* NULL: nothing to be done. The connection goes on as `to`, another stream, and from now on that
+    ** one's machine is to be told. What it wanted is forgotten. */
+    void (*passed)(rotor_stream *to);
+
     /* Release everything, the descriptor too. Called exactly once. */
     void (*close)(rotor_stream *s);
 } rotor_transport;
@@ -44,7 +49,7 @@ typedef struct rotor_transport {
 /* The plain socket s->io.fd, TCP or Unix, already connected. */
 extern const rotor_transport rotor_plain;
 
-/* private: a transport for what is never reached, as when opening the first one has failed. */
+/* private: a transport for what is not reached any more. */
 extern const rotor_transport rotor__nowhere;
 
 #endif

@@ -229,3 +229,31 @@ const rotor_protocol protocol_duplex = {
     .bytes_flushed = duplex_more,
     .exception = duplex_exception,
 };
+
+/* -- a switch: one line says which protocol goes on with the connection ---------------------------- */
+
+static rotor_intent switch_create(rotor_stream *s, rotor_scope *scope, void *seed)
+{
+    return rotor_expect_delimiter("\n", 1, 10);
+}
+
+static rotor_intent switch_read(rotor_stream *s, rotor_scope *scope, size_t n)
+{
+    rotor_buf *input = rotor_stream_input(s);
+    const char *data = rotor_buf_data(input);
+    rotor_stream_seed next = {.protocol = NULL};
+    if (n == 5 && memcmp(data, "lines", n) == 0)
+        next.protocol = &protocol_lines;
+    else if (n == 6 && memcmp(data, "frames", n) == 0)
+        next.protocol = &protocol_frames;
+    rotor_buf_consume(input, n + 1);
+    rotor_stream_write(s, next.protocol ? "ok\n" : "what?\n", next.protocol ? 3 : 6);
+    return next.protocol ? rotor_intent_pass(&next) : rotor_expect_delimiter("\n", 1, 10);
+}
+
+const rotor_protocol protocol_switch = {
+    .name = "switch",
+    .size = sizeof(rotor_stream),
+    .create = switch_create,
+    .bytes_read = switch_read,
+};

@@ -18,4 +18,7 @@ extern const rotor_protocol protocol_mail;
 ** how many bytes it has read. */
 extern const rotor_protocol protocol_duplex;
 
+/* Reads lines: "lines" and "frames" have those protocols go on with the connection. */
+extern const rotor_protocol protocol_switch;
+
 #endif

@@ -183,6 +183,15 @@ static void both_directions_go_on_at_once(void **state)
     assert_answers(&protocol_duplex, TEXT("what a proxy is given"), wanted);
 }
 
+static void a_connection_goes_on_by_another(void **state)
+{
+    assert_answers(&protocol_switch, TEXT("eh\nlines\nhello\r\nhalf\r\nno"),
+                   TEXT("what?\nok\nhello\r\nhalf\r\nbye\r\n"));
+    assert_answers(&protocol_switch, TEXT("frames\n\0\3abc\0\0\0\1x"),
+                   TEXT("ok\n\0\3cba\0\0\0\1x"));
+    assert_answers(&protocol_switch, TEXT("lines\n"), TEXT("ok\nbye\r\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +202,7 @@ int main(void)
         TEST(a_conversation_goes_through_its_states),
         TEST(a_conversation_may_break_off),
         TEST(both_directions_go_on_at_once),
+        TEST(a_connection_goes_on_by_another),
     };
     return cmocka_run_group_tests_name("protocols", tests, NULL, NULL);
 }
