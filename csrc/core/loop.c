@@ -238,7 +238,12 @@ int rotor_loop_run(rotor_loop *loop)
 
 int rotor_loop_turn(rotor_loop *loop)
 {
-    return run(loop, UV_RUN_NOWAIT);
+    if (loop->idlers > 0) /* who are to have their turn, too, where libuv would see nothing alive */
+        uv_ref((uv_handle_t *)&loop->async);
+    int error = run(loop, UV_RUN_NOWAIT);
+    if (loop->count == loop->idlers)
+        uv_unref((uv_handle_t *)&loop->async);
+    return error;
 }
 
 void rotor_loop_stop(rotor_loop *loop)

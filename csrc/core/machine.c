@@ -181,7 +181,9 @@ static void leave_slot(rotor_machine *m)
     loop->free_slot = m->self.slot;
     if (m->flags & ROTOR__WAITS)
         loop->waiting--;
-    if (--loop->count == 0)
+    if (m->flags & ROTOR__IDLE)
+        loop->idlers--;
+    if (--loop->count == loop->idlers)
         uv_unref((uv_handle_t *)&loop->async);
     if (loop->waiting)
         wake_waiting(loop, m->self.slot);
@@ -189,7 +191,7 @@ static void leave_slot(rotor_machine *m)
 
 static void report(rotor_machine *m)
 {
-    if (m->status < 0 && m->loop->config.on_error)
+    if (m->status < 0 && !(m->flags & ROTOR__QUIET) && m->loop->config.on_error)
         m->loop->config.on_error(m->loop, m, m->status);
 }
 
@@ -251,6 +253,26 @@ static void end(rotor_machine *m, int status, bool told)
     finish(m);
 }
 
+void rotor__machine_idle(rotor_machine *m, bool idle)
+{
+    rotor_loop *loop = m->loop;
+    uint32_t before = loop->count - loop->idlers;
+    if (idle == ((m->flags & ROTOR__IDLE) != 0))
+        return;
+    m->flags ^= ROTOR__IDLE;
+    for (rotor_io *io = m->ios; io; io = io->next) {
+        if (idle)
+            uv_unref((uv_handle_t *)&io->poll);
+        else
+            uv_ref((uv_handle_t *)&io->poll);
+    }
+    loop->idlers = idle ? loop->idlers + 1 : loop->idlers - 1;
+    if (idle && before == 1)
+        uv_unref((uv_handle_t *)&loop->async);
+    else if (before == 0)
+        uv_ref((uv_handle_t *)&loop->async);
+}
+
 void rotor__machine_wait_slot(rotor_machine *m)
 {
     if (!(m->flags & ROTOR__WAITS))
@@ -294,7 +316,7 @@ static void succeed(rotor_machine *m, rotor_machine *heir)
 {
     const uint32_t owed = ROTOR__WAKE | ROTOR__END;
     rotor_loop *loop = m->loop;
-    assert(!(m->flags & ROTOR__WAITS));
+    assert(!(m->flags & (ROTOR__WAITS | ROTOR__IDLE)));
     if (m->flags & ROTOR__KIN)
         inherit_family(heir, m);
     heir->flags |= ROTOR__CREATED;
@@ -339,7 +361,7 @@ static int allocate(rotor_loop *loop, const rotor_type *type, void *seed, rotor_
     m->parent = parent;
     slot->machine = m;
     loop->free_slot = slot->next_free;
-    if (loop->count++ == 0)
+    if (loop->count++ == loop->idlers)
         uv_ref((uv_handle_t *)&loop->async);
     *result = m;
     return 0;
@@ -406,6 +428,11 @@ static inline void set_deadline(rotor_machine *m, uint64_t at)
         at = loop->now + 1; /* or the wheel would hand it out again in this very turn */
     if (rotor_wheel_set(&loop->wheel, &m->deadline, at) && at < loop->timer_at)
         rotor__loop_arm(loop, at);
+}
+
+void rotor__machine_until(rotor_machine *m, uint64_t at)
+{
+    set_deadline(m, at);
 }
 
 static void settle_rest(rotor_machine *m, rotor_scope *scope, rotor_response r)

@@ -24,7 +24,9 @@ enum {
     ROTOR__LATER = 256,  /* ROTOR__AGAIN is owed from the next turn on */
     ROTOR__CREATE = 512, /* `create` is to come: m->deferred */
     ROTOR__SPAWN = 1024, /* what `create` asked to spawn is to come: m->deferred */
-    ROTOR__KIN = 2048    /* owns others or is owned: a family stands before it in memory */
+    ROTOR__KIN = 2048,   /* owns others or is owned: a family stands before it in memory */
+    ROTOR__QUIET = 4096, /* on_error is not told of its end, as somebody else is */
+    ROTOR__IDLE = 8192   /* does not keep the loop running */
 };
 
 /* A message to a loop from any thread; embedded in what it is about. */
@@ -102,6 +104,7 @@ struct rotor_loop {
     rotor__slot *slots;
     uint32_t nslots, free_slot;
     uint32_t count, capacity;
+    uint32_t idlers; /* of those, machines with ROTOR__IDLE */
 
     rotor__mailbox *mailbox;
     rotor__signal *signals;
@@ -158,6 +161,13 @@ static inline rotor_response rotor__succeed(rotor_scope *scope, rotor_machine *h
     scope->spawn_seed = heir;
     return (rotor_response){ROTOR__SUCCEED, 0, 0};
 }
+
+/* Set the deadline of `m` from outside its transitions, for those that belong to it. */
+void rotor__machine_until(rotor_machine *m, uint64_t at);
+
+/* Whether `m` lets rotor_loop_run() return when there are only such machines: for what is kept in case it
+** is needed again. Its ios must be open already. */
+void rotor__machine_idle(rotor_machine *m, bool idle);
 
 /* Let `m` be woken when a slot gets free, as after ROTOR_ECAPACITY. */
 void rotor__machine_wait_slot(rotor_machine *m);
