@@ -40,14 +40,15 @@
     XX(HTTP_EUPGRADE, -10137,                                                                      \
        "connection upgraded to a protocol that nobody asked for or took over")
 
-/* XX(name, code, status, message): why an HTTP message was refused, and the status it is answered
-** with. The section named is of RFC 9112 unless another RFC is given. */
+/* XX(name, code, status, message): why an HTTP message was refused, and the status that a request is
+** answered with for that (what a gateway finds wrong with a response is always a 502). The section
+** named is of RFC 9112 unless another RFC is given. */
 #define ROTOR_HTTP_ERRORS(XX)                                                                      \
     XX(HTTP_ELINE, -10101, 400, "malformed request line (section 3)")                              \
     XX(HTTP_EMETHOD, -10102, 400, "method is not a token (section 3.1)")                           \
     XX(HTTP_ETARGET, -10103, 400, "invalid request target (section 3.2)")                          \
     XX(HTTP_EVERSION, -10104, 400, "malformed HTTP version (section 2.3)")                         \
-    XX(HTTP_EUNSUPPORTED, -10105, 505, "HTTP version is not 1.0 or 1.1 (RFC 9110 15.6.6)")         \
+    XX(HTTP_EUNSUPPORTED, -10105, 505, "HTTP version is not 1.0 or 1.1 (RFC 9110 2.5)")            \
     XX(HTTP_ECONTROL, -10106, 400, "control character, bare CR or bare LF (section 2.2)")          \
     XX(HTTP_EEMPTY, -10107, 400, "too many empty lines before the request (section 2.2)")          \
     XX(HTTP_EFIELD, -10108, 400, "malformed header field (section 5)")                             \
@@ -59,13 +60,15 @@
     XX(HTTP_ECODING, -10114, 501, "transfer coding is not chunked (section 6.1)")                  \
     XX(HTTP_ECODING10, -10115, 400, "Transfer-Encoding in HTTP/1.0 (section 6.1)")                 \
     XX(HTTP_ECHUNK, -10116, 400, "malformed chunk (section 7.1)")                                  \
-    XX(HTTP_ELINESIZE, -10117, 414, "request line too long (section 3)")                           \
+    XX(HTTP_ELINESIZE, -10117, 414, "request or status line too long (sections 3 and 4)")          \
     XX(HTTP_EHEADSIZE, -10118, 431, "header section too large (RFC 6585 section 5)")               \
     XX(HTTP_EFIELDS, -10119, 431, "too many header fields (RFC 6585 section 5)")                   \
     XX(HTTP_EBODYSIZE, -10120, 413, "body too large (RFC 9110 15.5.14)")                           \
     XX(HTTP_ECHUNKSIZE, -10121, 400, "chunk line, extensions or trailers too long (section 7.1)")  \
     XX(HTTP_EEXPECT, -10122, 417, "expectation is not 100-continue (RFC 9110 10.1.1)")             \
-    XX(HTTP_ECONNECTION, -10123, 400, "malformed Connection header (RFC 9110 7.6.1)")
+    XX(HTTP_ECONNECTION, -10123, 400, "malformed Connection header (RFC 9110 7.6.1)")              \
+    XX(HTTP_ESTATUSLINE, -10124, 502, "malformed status line (section 4)")                         \
+    XX(HTTP_ESTATUS, -10125, 502, "status is not three digits, 100 to 999 (RFC 9110 section 15)")
 
 /* XX(name, code, close, message): what is wrong with a WebSocket, and the code that it is closed with.
 ** The section named is of RFC 6455; those without a close code are about the handshake, or are not to

@@ -1,4 +1,4 @@
-/* The HTTP/1 request parser: bytes in, spans out. Pure: no allocation, no I/O, no state of its own
+/* The HTTP/1 parser of heads: bytes in, spans out. Pure: no allocation, no I/O, no state of its own
 ** but `rotor_http_progress`. Strict by RFC 9112 and RFC 9110: what is ambiguous is refused.
 **
 ** Everything it yields is an offset into the bytes parsed, so the caller may move those bytes. */
@@ -27,7 +27,7 @@ typedef struct rotor_http_field {
 /* What a message may cost; see the table in the server's documentation for the defaults. Sizes are
 ** in bytes and must not exceed 1 GiB in total. */
 typedef struct rotor_http_limits {
-    uint32_t request_line;     /* without its CRLF */
+    uint32_t request_line;     /* or a status line; without its CRLF */
     uint32_t head;             /* the header section: all field lines with their CRLFs */
     uint32_t fields;           /* header fields */
     uint32_t empty_lines;      /* before the request line */
@@ -101,8 +101,52 @@ typedef struct rotor_http_progress {
 ptrdiff_t rotor_http_parse_request(rotor_http_head *head, const char *data, size_t len,
                                    const rotor_http_limits *limits, rotor_http_progress *progress);
 
-/* The status that an error of the parser is answered with: 400, 413, 414, 417, 431, 501 or 505;
-** 500 for any other code. */
+typedef struct rotor_http_response_head {
+    rotor_http_span reason;  /* the reason phrase, often empty: of no meaning to a program */
+    uint64_t content_length; /* 0 without Content-Length */
+    uint16_t status;         /* 100 to 999; one above 599 is to be treated like a 500 */
+    uint8_t minor;           /* HTTP/1.minor: 0 or 1 */
+    bool keep_alive;         /* by version and Connection, of no avail to a body that lasts until
+                                the close */
+    bool has_length;         /* Content-Length was given */
+    bool chunked;            /* Transfer-Encoding: chunked */
+    bool upgrade;            /* Connection lists "upgrade" */
+    uint32_t nfields;
+    rotor_http_field *fields; /* in: room for limits->fields of them; filled in their order */
+} rotor_http_response_head;
+
+/* Parse a response head at the start of `data`, from the status line to the empty line. All that is
+** said of rotor_http_parse_request() holds, also of versions and of the fields that frame a message;
+** and no empty line may come before a status line.
+**
+** Where the RFCs leave a choice:
+** - without a reason phrase the space before it may be missing, too, as it is in the wild: nothing else
+**   can be meant. No other white space is taken for a space;
+** - a status from 600 to 999 is invalid and given as it is, to be treated like a 500 (RFC 9110
+**   section 15); one below 100 is refused, since others take it for an interim response;
+** - chunked is the only coding known. With another one the body would last until the close, but it
+**   could not be decoded: ROTOR_HTTP_ECODING;
+** - Content-Length next to Transfer-Encoding is refused, whatever the status is; so is either in a 1xx,
+**   but for a Content-Length of 0. In a 204 they are without effect (RFC 9112 section 6.3), but what
+**   comes behind may be the body that they spoke of: keep_alive is off. */
+ptrdiff_t rotor_http_parse_response(rotor_http_response_head *head, const char *data, size_t len,
+                                    const rotor_http_limits *limits, rotor_http_progress *progress);
+
+/* How the end of a body is known. */
+typedef enum rotor_http_framing {
+    ROTOR_HTTP_NO_BODY,    /* not even with a length or a coding in the head */
+    ROTOR_HTTP_LENGTH,     /* head->content_length bytes */
+    ROTOR_HTTP_CHUNKED,    /* to be decoded (chunked.h) */
+    ROTOR_HTTP_UNTIL_CLOSE /* all that comes; whether it is whole cannot be known */
+} rotor_http_framing;
+
+/* How the body of a response to a request with this method ends (RFC 9112 section 6.3). Methods have a
+** case. */
+rotor_http_framing rotor_http_response_framing(const rotor_http_response_head *head,
+                                               const char *method, size_t len);
+
+/* The status that an error of the parser is answered with: 400, 413, 414, 417, 431, 501 or 505; 502
+** for what only a response can be refused for; 500 for any other code. */
 int rotor_http_error_status(int code);
 
 /* Whether `n` bytes of `name` and of `other` are equal but for the case of ASCII letters. */

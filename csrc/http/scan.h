@@ -1,5 +1,6 @@
-/* What the request parser and the chunked decoder share: classes of characters, words, and searches
-** that look at 16 bytes at a time where the compiler has SSE2 or NEON. Private. */
+/* What the parsers and the chunked decoder share: classes of characters, words, and searches that look
+** at 16 bytes at a time where the compiler has SSE2 or NEON. With ROTOR__SCALAR defined they do not, as
+** for the tests, which hold that equal. Private. */
 #ifndef ROTOR_HTTP_SCAN_H
 #define ROTOR_HTTP_SCAN_H
 
@@ -8,7 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__SSE2__)
+#if defined(ROTOR__SCALAR)
+#elif defined(__SSE2__)
 #include <emmintrin.h>
 #define ROTOR__SIMD      1
 #define ROTOR__MASK_BITS 1 /* bits of a mask that stand for one byte */

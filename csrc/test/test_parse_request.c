@@ -1,6 +1,4 @@
-/* The request parser. Each case of the tables is parsed whole, in two pieces split at each byte,
-** byte by byte, and with another request behind it, always against an unreadable page: the verdict
-** and everything found must be the same. */
+/* The parser of requests' heads, in all the ways that heads.h knows, and the searches under it. */
 #include "test.h"
 
 #include "../http/parser.h"
@@ -9,142 +7,16 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ROOM = 128 * 1024 };
-
-static const rotor_http_limits defaults = ROTOR_HTTP_LIMITS_DEFAULT;
-static char *room; /* ROOM bytes, then a page that cannot be touched */
-
-/* `n` bytes of `text` so that they end at the page. */
-static char *place(const char *text, size_t n)
-{
-    return memcpy(room + ROOM - n, text, n);
-}
-
-struct result {
-    ptrdiff_t verdict;
-    size_t at; /* how many bytes were there when it fell */
-    char shown[2048];
-};
-
-static char *put(char *to, const char *before, const char *data, rotor_http_span s)
-{
-    return to + sprintf(to, "%s%.*s", before, (int)s.len, data + s.at);
-}
-
-static bool same(const char *data, rotor_http_span a, rotor_http_span b)
-{
-    return a.len == b.len && memcmp(data + a.at, data + b.at, a.len) == 0;
-}
-
-/* What was found as text: what is as usual (path as target, 1.1, keep-alive) is left out, and so is
-** the field Host, next to `host`. */
-static void show(char *to, const char *data, const rotor_http_head *head)
-{
-    to = put(to, "", data, head->method);
-    to = put(to, " ", data, head->target);
-    if (!same(data, head->target, head->path))
-        to = put(to, " path=", data, head->path);
-    if (head->has_query)
-        to = put(to, " query=", data, head->query);
-    to = put(to, " host=", data, head->host);
-    to += sprintf(to, "%s%s", head->minor == 1 ? "" : " 1.0", head->keep_alive ? "" : " close");
-    if (head->has_length)
-        to += sprintf(to, " length=%llu", (unsigned long long)head->content_length);
-    to += sprintf(to, "%s%s%s", head->chunked ? " chunked" : "",
-                  head->expect_continue ? " 100" : "", head->upgrade ? " upgrade" : "");
-    for (uint32_t i = 0; i < head->nfields; i++) {
-        rotor_http_field f = head->fields[i];
-        if (f.name.len == 4 && rotor_http_name_equal(data + f.name.at, "Host", 4))
-            continue;
-        to = put(to, " [", data, f.name);
-        to = put(to, "=", data, f.value);
-        to += sprintf(to, "]");
-    }
-}
-
-/* Parse `text` as if its first `first` bytes came at once and then `step` at a time. */
-static void parse(struct result *r, const char *text, size_t len, size_t first, size_t step,
-                  const rotor_http_limits *limits)
-{
-    rotor_http_field fields[128];
-    rotor_http_head head = {.fields = fields};
-    rotor_http_progress progress = {0}, zero = {0};
-    size_t n = first;
-
-    memset(fields, 0xff, sizeof fields);
-    for (;; n = n + step < len ? n + step : len) {
-        const char *data = place(text, n);
-        r->verdict = rotor_http_parse_request(&head, data, n, limits, &progress);
-        r->at = n;
-        r->shown[0] = '\0';
-        if (r->verdict > 0) {
-            assert_memory_equal(&progress, &zero, sizeof zero);
-            assert_true((size_t)r->verdict <= n);
-            assert_ptr_equal(head.fields, fields);
-            show(r->shown, data, &head);
-        }
-        if (r->verdict != ROTOR_MORE || n == len)
-            return;
-    }
-}
-
-/* Parse in all the ways there are and leave the verdict in `r`. */
-static void parse_all_ways(struct result *r, const char *name, const char *text, size_t len,
-                           const rotor_http_limits *limits)
-{
-    static const char next[] = "GET /next HTTP/1.1\r\nHost: next\r\n\r\n\0\x01garbage";
-    struct result other;
-    char *longer = malloc(len + sizeof next);
-
-    assert_non_null(longer);
-    parse(r, text, len, len, 1, limits);
-    for (size_t i = 0; i <= len; i++) {
-        parse(&other, text, len, i, len, limits);
-        if (other.verdict != r->verdict || strcmp(other.shown, r->shown) != 0)
-            fail_msg("%s: %zd whole, %zd split at %zu", name, r->verdict, other.verdict, i);
-    }
-    parse(&other, text, len, 0, 1, limits);
-    if (other.verdict != r->verdict || strcmp(other.shown, r->shown) != 0)
-        fail_msg("%s: %zd whole, %zd byte by byte", name, r->verdict, other.verdict);
-    if (r->verdict > 0 && other.at != (size_t)r->verdict)
-        fail_msg("%s: takes %zd, but known at %zu", name, r->verdict, other.at);
-
-    if (r->verdict != ROTOR_MORE) {
-        memcpy(longer, text, len);
-        memcpy(longer + len, next, sizeof next);
-        parse(&other, longer, len + sizeof next, len + sizeof next, 1, limits);
-        if (other.verdict != r->verdict || strcmp(other.shown, r->shown) != 0)
-            fail_msg("%s: what follows changes %zd to %zd", name, r->verdict, other.verdict);
-    }
-    free(longer);
-}
-
-#include "parser_cases.h"
-
-static void check(const struct request *cases, size_t n)
-{
-    static struct result r;
-
-    for (size_t i = 0; i < n; i++) {
-        const struct request *c = &cases[i];
-        parse_all_ways(&r, c->name, c->text, c->len, &defaults);
-        if (c->error < 0 && r.verdict != c->error)
-            fail_msg("%s: expected %d, got %zd", c->name, c->error, r.verdict);
-        if (c->error == 0 && r.verdict != (c->shown[0] ? (ptrdiff_t)c->len : ROTOR_MORE))
-            fail_msg("%s: takes %zd of %zu", c->name, r.verdict, c->len);
-        if (strcmp(r.shown, c->shown) != 0)
-            fail_msg("%s:\nexpected %s\n     got %s", c->name, c->shown, r.shown);
-    }
-}
+#include "request_cases.h"
 
 static void test_accepted(void **state)
 {
-    check(accepted, sizeof accepted / sizeof *accepted);
+    heads_check(heads_request, accepted, sizeof accepted / sizeof *accepted);
 }
 
 static void test_refused(void **state)
 {
-    check(refused, sizeof refused / sizeof *refused);
+    heads_check(heads_request, refused, sizeof refused / sizeof *refused);
 }
 
 /* Which bytes may stand where, each tried in the middle of a text of 40 bytes, where both the
@@ -165,7 +37,7 @@ static void test_every_byte(void **state)
         {"GET / HTTP/1.1\r\nHost: h\r\nA:%s\r\n\r\n", 'v'},
         {"GET http://%s/ HTTP/1.1\r\nHost: h\r\n\r\n", 'h'},
     };
-    static struct result r;
+    static struct heads_result r;
 
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         for (int b = 1; b < 256; b++) {
@@ -197,7 +69,8 @@ static void test_every_byte(void **state)
                     ok = b == '\t' || (b >= 32 && b != 127);
                 }
                 sprintf(request, places[i].format, text);
-                parse(&r, request, strlen(request), strlen(request), 1, &defaults);
+                heads_parse(&r, heads_request, request, strlen(request), strlen(request), 1,
+                            &heads_limits);
                 if ((r.verdict > 0) != ok)
                     fail_msg("byte %02x at %d in '%s': %zd", b, at, places[i].format, r.verdict);
             }
@@ -205,20 +78,10 @@ static void test_every_byte(void **state)
     }
 }
 
-static void check_limit(const char *text, size_t len, const rotor_http_limits *limits,
-                        ptrdiff_t expected)
-{
-    static struct result r;
-
-    parse_all_ways(&r, text, text, len, limits);
-    if (r.verdict != expected)
-        fail_msg("%s: expected %zd, got %zd", text, expected, r.verdict);
-}
-
 static void test_limits(void **state)
 {
     rotor_http_limits limits = {.request_line = 14, .head = 19, .fields = 2, .empty_lines = 1};
-#define CHECK(text, expected) check_limit(TEXT(text), &limits, expected)
+#define CHECK(text, expected) heads_expect(heads_request, TEXT(text), &limits, expected)
     CHECK("GET / HTTP/1.1\r\nHost: h\r\n\r\n", 27);
     CHECK("\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", 29);
     CHECK("\r\n\r\n", ROTOR_HTTP_EEMPTY);
@@ -260,7 +123,7 @@ static void test_limits(void **state)
 static void test_default_limits(void **state)
 {
     static char text[64 * 1024];
-    static struct result r;
+    static struct heads_result r;
     const char start[] = "GET /", middle[] = " HTTP/1.1\r\nHost: h\r\nA:";
 
     for (int over = 0; over < 4; over++) {
@@ -277,8 +140,8 @@ static void test_default_limits(void **state)
 
             do {
                 len = len + step < n ? len + step : n;
-                r.verdict =
-                    rotor_http_parse_request(&head, place(text, len), len, &defaults, &progress);
+                r.verdict = rotor_http_parse_request(&head, heads_place(text, len), len,
+                                                     &heads_limits, &progress);
             } while (r.verdict == ROTOR_MORE && len < n);
             if (over == 0)
                 assert_int_equal(r.verdict, n);
@@ -291,7 +154,7 @@ static void test_default_limits(void **state)
 static void protect(size_t from, size_t to, int how)
 {
     if (from < to)
-        assert_int_equal(mprotect(room + from, to - from, how), 0);
+        assert_int_equal(mprotect(heads_room + from, to - from, how), 0);
 }
 
 /* A head that comes byte by byte is looked at a bounded number of times: the lines that are
@@ -301,26 +164,27 @@ static void protect(size_t from, size_t to, int how)
 static void check_linear(int path, int value, int times)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    rotor_http_limits limits = {.request_line = ROOM, .head = ROOM, .fields = 3000};
+    rotor_http_limits limits = {.request_line = HEADS_ROOM, .head = HEADS_ROOM, .fields = 3000};
     rotor_http_field *fields = malloc(limits.fields * sizeof *fields);
     rotor_http_head head = {.fields = fields};
     rotor_http_progress progress = {0};
-    size_t n = (size_t)sprintf(room, "GET /%0*d HTTP/1.1\r\nHost: h\r\n", path, 0), closed = 0;
+    size_t n = (size_t)sprintf(heads_room, "GET /%0*d HTTP/1.1\r\nHost: h\r\n", path, 0),
+           closed = 0;
 
     assert_non_null(fields);
     while (times-- > 0)
-        n += (size_t)sprintf(room + n, "A: %0*d\r\n", value, 0);
-    n += (size_t)sprintf(room + n, "\r\n");
-    assert_true(n < ROOM);
+        n += (size_t)sprintf(heads_room + n, "A: %0*d\r\n", value, 0);
+    n += (size_t)sprintf(heads_room + n, "\r\n");
+    assert_true(n < HEADS_ROOM);
 
     for (size_t len = 1; len <= n; len++) {
         rotor_http_progress before = progress;
         size_t start, line, end;
         ptrdiff_t got;
 
-        if (room[len - 1] == '\n')
-            protect(len < n ? before.line / page * page : 0, ROOM, PROT_READ | PROT_WRITE);
-        got = rotor_http_parse_request(&head, room, len, &limits, &progress);
+        if (heads_room[len - 1] == '\n')
+            protect(len < n ? before.line / page * page : 0, HEADS_ROOM, PROT_READ | PROT_WRITE);
+        got = rotor_http_parse_request(&head, heads_room, len, &limits, &progress);
         assert_int_equal(got, len < n ? ROTOR_MORE : (ptrdiff_t)n);
         if (got != ROTOR_MORE)
             break;
@@ -351,7 +215,7 @@ static void test_scan(void **state)
 
     memset(text, 'a', sizeof text);
     for (size_t len = 1; len <= sizeof text; len++) {
-        char *data = place(text, len), *end = data + len;
+        char *data = heads_place(text, len), *end = data + len;
 
         assert_ptr_equal(rotor__scan(end, end, end), end);
         for (int b = 0; b < 256; b++) {
@@ -377,7 +241,7 @@ static void test_scan(void **state)
 static void test_plain(void **state)
 {
     static const char text[] = "aaaaaaaaaaaaaaaaaaaa\r\n";
-    char *data = place(text, 22), *end = data + 22;
+    char *data = heads_place(text, 22), *end = data + 22;
 
     for (int b = 0; b < 256; b++) {
         for (size_t at = 0; at < 20; at++) {
@@ -446,41 +310,9 @@ static void test_status(void **state)
     assert_int_equal(rotor_http_error_status(0), 500);
 }
 
-/* Damaged requests: whatever the verdict is, it is the same in all the ways there are. */
 static void test_damaged(void **state)
 {
-    static const char bytes[] = "\r\n\r\n\0 \t:,;/?#%*aH15\x7f\xff";
-    rotor_http_limits tight = {.request_line = 40, .head = 90, .fields = 3, .empty_lines = 1};
-    static struct result r;
-    unsigned seed = 7;
-
-    for (size_t i = 0; i < 6000; i++) {
-        const struct request *c = &accepted[i % (sizeof accepted / sizeof *accepted)];
-        char text[1024];
-        size_t len = c->len;
-
-        if (len == 0 || len > 300)
-            continue;
-        memcpy(text, c->text, len);
-        for (size_t n = 0; n <= i % 3; n++) {
-            size_t at = (seed = seed * 1103515245 + 12345) / 65536 % len;
-            text[at] = bytes[(seed = seed * 1103515245 + 12345) / 65536 % (sizeof bytes - 1)];
-        }
-        parse_all_ways(&r, c->name, text, len, i % 2 ? &tight : &defaults);
-    }
-}
-
-static int setup(void **state)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-
-    room = mmap(NULL, ROOM + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return room == MAP_FAILED || ROOM % page != 0 ? -1 : mprotect(room + ROOM, page, PROT_NONE);
-}
-
-static int teardown(void **state)
-{
-    return munmap(room, ROOM + (size_t)sysconf(_SC_PAGESIZE));
+    heads_check_damaged(heads_request, accepted, sizeof accepted / sizeof *accepted);
 }
 
 int main(void)
@@ -494,5 +326,5 @@ int main(void)
         cmocka_unit_test(test_damaged),
     };
 
-    return cmocka_run_group_tests_name("parser", tests, setup, teardown);
+    return cmocka_run_group_tests_name("parse_request", tests, heads_setup, heads_teardown);
 }

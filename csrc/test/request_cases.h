@@ -1,38 +1,16 @@
-/* The tables of test_parser.c, which says how each case is run. A case named "RFC section: …"
-** stands for a rule of that section, one without a number for a decision that
-** parser.h documents. */
-#ifndef ROTOR_TEST_PARSER_CASES_H
-#define ROTOR_TEST_PARSER_CASES_H
+/* The tables of test_parse_request.c. */
+#ifndef ROTOR_TEST_REQUEST_CASES_H
+#define ROTOR_TEST_REQUEST_CASES_H
 
-#include "../http/parser.h"
+#include "heads.h"
 
-struct request {
-    const char *name, *text;
-    size_t len;
-    int error;
-    const char *shown;
-};
-
-#define TEXT(text) (text), sizeof(text) - 1
 #define LINE(line) line "\r\nHost: h\r\n\r\n"
 #define GET(field) "GET / HTTP/1.1\r\nHost: h\r\n" field "\r\n\r\n"
 #define OLD(field) "GET / HTTP/1.0\r\n" field "\r\n\r\n"
 #define HOST(host) "GET / HTTP/1.1\r\nHost:" host "\r\n\r\n"
-#define OK(name, text, shown)                                                                      \
-    {                                                                                              \
-        name, TEXT(text), 0, shown                                                                 \
-    }
-#define NO(name, text, error)                                                                      \
-    {                                                                                              \
-        name, TEXT(text), ROTOR_##error, ""                                                        \
-    }
-#define MORE(name, text)                                                                           \
-    {                                                                                              \
-        name, TEXT(text), ROTOR_MORE, ""                                                           \
-    }
 
 /* clang-format off */
-static const struct request accepted[] = {
+static const struct head accepted[] = {
     OK("wrk", "GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n", "GET / host=127.0.0.1:8080"),
     OK("curl",
        "GET /index.html?q=1 HTTP/1.1\r\nHost: 127.0.0.1:51207\r\nUser-Agent: curl/7.88.1\r\n"
@@ -230,7 +208,7 @@ static const struct request accepted[] = {
     MORE("all but the last LF", "GET / HTTP/1.1\r\nHost: h\r\n\r"),
 };
 
-static const struct request refused[] = {
+static const struct head refused[] = {
     NO("9112 2.2: five empty lines", "\r\n\r\n\r\n\r\n\r\n" LINE("GET / HTTP/1.1"), HTTP_EEMPTY),
     NO("9112 2.2: bare LF before the request", "\n" LINE("GET / HTTP/1.1"), HTTP_ECONTROL),
     NO("9112 2.2: bare CR before the request", "\r\r\n" LINE("GET / HTTP/1.1"), HTTP_ECONTROL),
