@@ -359,6 +359,7 @@ describe("os.exit(5, true)", function()
       timeout = "return stream:sleep(0)",
       wakeup = "stream:handle():wake() return stream:sleep()",
       exception = "return stream:expect_bytes(2)",
+      hangup = "return stream:sleep()",
       drop = "return stream:done()",
     } do
       exits(([[

@@ -1,7 +1,8 @@
 /* rotor_io over uv_poll_t. */
 #include "private.h"
 
-_Static_assert((int)ROTOR_READABLE == (int)UV_READABLE && (int)ROTOR_WRITABLE == (int)UV_WRITABLE,
+_Static_assert((int)ROTOR_READABLE == (int)UV_READABLE && (int)ROTOR_WRITABLE == (int)UV_WRITABLE &&
+                   (int)ROTOR_HANGUP == (int)UV_DISCONNECT,
                "events are passed through");
 
 int rotor_io_open(rotor_io *io, rotor_machine *m, int fd)

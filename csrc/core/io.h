@@ -11,7 +11,8 @@
 
 enum {
     ROTOR_READABLE = 1, /* or at end of file, or failed: reading tells */
-    ROTOR_WRITABLE = 2  /* or failed: writing tells */
+    ROTOR_WRITABLE = 2, /* or failed: writing tells */
+    ROTOR_HANGUP = 4    /* the peer has closed its direction, or it failed: SO_ERROR tells */
 };
 
 struct rotor_io {

@@ -164,7 +164,7 @@ void rotor__lua_free_loop(rotor__lua_loop *ll);
 extern const rotor__kind rotor__kind_type, rotor__kind_scope, rotor__kind_protocol,
     rotor__kind_stream, rotor__kind_datagram;
 
-enum { ROTOR__LUA_TRANSITIONS = 8 };
+enum { ROTOR__LUA_TRANSITIONS = 9 };
 
 /* A machine type or protocol, of streams or datagrams, declared in Lua or loaded. A loaded one has but
 ** `title` and `exported`, and of a type what its machines begin as; it stays as long as the Lua state

@@ -3,9 +3,10 @@
 
 const rotor__kind rotor__kind_protocol = {"rotor.protocol"};
 
-enum { CREATE, BYTES_READ, BYTES_FLUSHED, TIMEOUT, WAKEUP, EXCEPTION, FATAL, DROP };
+enum { CREATE, BYTES_READ, BYTES_FLUSHED, TIMEOUT, WAKEUP, EXCEPTION, HANGUP, FATAL, DROP };
 static const char *const names[] = {"create",    "bytes_read", "bytes_flushed", "timeout", "wakeup",
-                                    "exception", "fatal",      "drop",          NULL};
+                                    "exception", "hangup",     "fatal",         "drop",    NULL};
+_Static_assert(sizeof names / sizeof names[0] == ROTOR__LUA_TRANSITIONS + 1, "each has a place");
 
 typedef struct call {
     rotor__lua_stream *s;
@@ -141,6 +142,11 @@ static rotor_intent on_exception(rotor_stream *base, rotor_scope *scope, int rea
     return transition(&(call){.s = (rotor__lua_stream *)base, .which = EXCEPTION, .error = reason});
 }
 
+static rotor_intent on_hangup(rotor_stream *base, rotor_scope *scope)
+{
+    return transition(&(call){.s = (rotor__lua_stream *)base, .which = HANGUP});
+}
+
 static void release(rotor__lua_stream *s)
 {
     lua_State *D = s->ll->vm->D;
@@ -187,6 +193,7 @@ static void set_transitions(rotor__lua_class *class)
     p->timeout = rotor__lua_has(class, TIMEOUT) ? on_timeout : NULL;
     p->wakeup = rotor__lua_has(class, WAKEUP) ? on_wakeup : NULL;
     p->exception = rotor__lua_has(class, EXCEPTION) ? on_exception : NULL;
+    p->hangup = rotor__lua_has(class, HANGUP) ? on_hangup : NULL;
     p->fatal = rotor__lua_has(class, FATAL) ? on_fatal : NULL;
 }
 

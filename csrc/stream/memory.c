@@ -26,6 +26,8 @@ static unsigned ready_events(const rotor_memory *peer)
         events |= ROTOR_READABLE;
     if (peer->window > 0 || peer->error)
         events |= ROTOR_WRITABLE;
+    if (peer->no_more || peer->error)
+        events |= ROTOR_HANGUP;
     return events & peer->wanted;
 }
 
@@ -82,6 +84,11 @@ static int memory_want(rotor_stream *s, unsigned events)
     return 0;
 }
 
+static int memory_error(rotor_stream *s)
+{
+    return of_stream(s)->error;
+}
+
 static unsigned memory_pending(rotor_stream *s)
 {
     return ready_events(of_stream(s));
@@ -115,6 +122,7 @@ rotor_memory *rotor_memory_new(void)
         .send = memory_send,
         .shutdown = memory_shutdown,
         .want = memory_want,
+        .error = memory_error,
         .pending = memory_pending,
         .passed = memory_passed,
         .close = memory_close,

@@ -41,6 +41,13 @@ static int plain_want(rotor_stream *s, unsigned events)
     return rotor_io_want(&s->io, events);
 }
 
+static int plain_error(rotor_stream *s)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    return getsockopt(s->io.fd, SOL_SOCKET, SO_ERROR, &error, &len) ? -errno : -error;
+}
+
 static void plain_close(rotor_stream *s)
 {
     if (s->io.fd >= 0)
@@ -54,6 +61,7 @@ const rotor_transport rotor_plain = {
     .send = plain_send,
     .shutdown = plain_shutdown,
     .want = plain_want,
+    .error = plain_error,
     .close = plain_close,
 };
 

@@ -21,8 +21,9 @@ enum {
     ROTOR__FULL = 16, /* output is above the high-water mark and has not gone below half of it */
     ROTOR__SHUT_ASKED = 32, /* half-close as soon as the output is sent */
     ROTOR__SHUT = 64,
-    ROTOR__OVER = 128,  /* broken or ended: nothing can be written any more */
-    ROTOR__PASSED = 256 /* with ROTOR__HANDSHAKE: only the protocol is still to begin */
+    ROTOR__OVER = 128,   /* broken or ended: nothing can be written any more */
+    ROTOR__PASSED = 256, /* with ROTOR__HANDSHAKE: only the protocol is still to begin */
+    ROTOR__HUNG_UP = 512 /* which was told */
 };
 
 /* Those that stay with a connection, whatever protocol it runs. */
@@ -134,6 +135,7 @@ enum {
     ROTOR__BY_TIMEOUT,
     ROTOR__BY_WAKEUP,
     ROTOR__BY_EXCEPTION,
+    ROTOR__BY_HANGUP,
     ROTOR__BY_FATAL,
     ROTOR__BY_NONE
 };

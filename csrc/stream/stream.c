@@ -213,14 +213,23 @@ static uint32_t stalled_for(const rotor_stream *s)
     return (uint32_t)s->machine.loop->now - s->stalled_ms;
 }
 
+/* Whether it wants to know that the peer closes its direction. */
+static __attribute__((noinline)) bool minds_hangup(const rotor_stream *s)
+{
+    ROTOR__IN_FORCE(protocol, s, hangup);
+    return protocol->hangup && !(s->flags & (ROTOR__AT_EOF | ROTOR__HUNG_UP)) && !is_closing(s);
+}
+
 static rotor_response wait_on(rotor_stream *s, rotor_scope *scope, bool tired)
 {
     bool unsent = rotor_buf_len(&s->output) > 0;
     bool dropping = s->intent.kind == ROTOR_INTENT_LINGER && s->flags & ROTOR__SHUT;
     unsigned events = unsent ? ROTOR_WRITABLE : 0;
-    bool full = unsent && is_full(s);
-    if (dropping || (is_reading(s) && !(s->flags & ROTOR__AT_EOF) && !full && !tired))
+    bool reading = is_reading(s) && !(unsent && is_full(s));
+    if (dropping || (reading && !(s->flags & ROTOR__AT_EOF) && !tired))
         events |= ROTOR_READABLE;
+    else if (!reading && minds_hangup(s))
+        events |= ROTOR_HANGUP;
     int error = rotor__stream_return_blocks(s);
     if (!error)
         error = s->transport->want(s, events);
@@ -332,6 +341,17 @@ static rotor_response stream_create(rotor_machine *m, rotor_scope *scope, void *
     return error ? broken(s, scope, error) : begin(s, scope);
 }
 
+static rotor_response hung_up(rotor_stream *s, rotor_scope *scope, unsigned events)
+{
+    int error = s->transport->error ? s->transport->error(s) : 0;
+    if (error)
+        return broken(s, scope, error);
+    s->flags |= ROTOR__RUNNING | ROTOR__HUNG_UP;
+    ROTOR__IN_FORCE(protocol, s, hangup);
+    set_intent(s, protocol->hangup(s, scope));
+    return dispatch(s, scope, events & ~(unsigned)ROTOR_HANGUP);
+}
+
 static rotor_response stream_ready(rotor_machine *m, rotor_scope *scope, rotor_io *io,
                                    unsigned events)
 {
@@ -340,6 +360,8 @@ static rotor_response stream_ready(rotor_machine *m, rotor_scope *scope, rotor_i
         return begin(s, scope);
     if (!io && s->transport->pending)
         events = s->transport->pending(s);
+    if (events & ROTOR_HANGUP)
+        return hung_up(s, scope, events);
     return dispatch(s, scope, events);
 }
 

@@ -191,6 +191,14 @@ typedef struct rotor_protocol {
     ** NULL: at EOF with nothing left in the input, done; otherwise end with `reason`. */
     rotor_intent (*exception)(rotor_stream *s, rotor_scope *scope, int reason);
 
+    /* The peer has closed its direction while nothing was being read: in a sleep, while only a flush is
+    ** waited for, or with reading stopped by output above the high-water mark. What it sent before may
+    ** still be read, and output be sent. Told once, not while closing, and not when `exception` has
+    ** told the end. A connection that failed instead, as by a reset, goes to `fatal` at once; after
+    ** this, only the next read or write shows it.
+    ** NULL: not watched for; then reading or writing tells, when it comes to that. */
+    rotor_intent (*hangup)(rotor_stream *s, rotor_scope *scope);
+
     /* The connection is broken (or, before `create`, was never made): no more can be read or sent. The
     ** stream ends with `error` after this, also with NULL. */
     void (*fatal)(rotor_stream *s, rotor_scope *scope, int error);

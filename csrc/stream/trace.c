@@ -108,6 +108,12 @@ static rotor_intent on_exception(rotor_stream *s, rotor_scope *scope, int reason
     return leave(s, from, ROTOR__BY_EXCEPTION, from->real.exception(s, scope, reason));
 }
 
+static rotor_intent on_hangup(rotor_stream *s, rotor_scope *scope)
+{
+    rotor__shadow *from = enter(s, ROTOR__BY_HANGUP);
+    return leave(s, from, ROTOR__BY_HANGUP, from->real.hangup(s, scope));
+}
+
 static void on_fatal(rotor_stream *s, rotor_scope *scope, int error)
 {
     const rotor_protocol *before = s->protocol;
@@ -176,6 +182,7 @@ static rotor_protocol flatten(const rotor_protocol *state)
         INHERIT(timeout);
         INHERIT(wakeup);
         INHERIT(exception);
+        INHERIT(hangup);
         INHERIT(fatal);
         INHERIT(high_water);
         INHERIT(stall_ms);
@@ -198,6 +205,7 @@ static void init(rotor__shadow *sh, rotor_trace *trace, const rotor_protocol *st
     table.timeout = table.timeout ? on_timeout : NULL;
     table.wakeup = table.wakeup ? on_wakeup : NULL;
     table.exception = table.exception ? on_exception : NULL;
+    table.hangup = table.hangup ? on_hangup : NULL;
     table.fatal = table.fatal ? on_fatal : NULL;
     table.drop = on_drop;
     for (int i = 0; i <= ROTOR__BY_NONE; i++)

@@ -8,7 +8,7 @@
 #include "private.h"
 
 static const char *const names[] = {"create", "bytes_read", "bytes_flushed", "timeout",
-                                    "wakeup", "exception",  "fatal"};
+                                    "wakeup", "exception",  "hangup",        "fatal"};
 
 typedef struct text {
     rotor_buf *dot;
@@ -83,7 +83,7 @@ static void put_counts(text *t, const rotor__shadow *sh)
 {
     const rotor_protocol *own = sh->original;
     const bool has[] = {false,       own->bytes_read, own->bytes_flushed, own->timeout,
-                        own->wakeup, own->exception,  own->fatal};
+                        own->wakeup, own->exception,  own->hangup,        own->fatal};
     const char *before = "<hr/><tr><td align=\"left\" balign=\"left\">", *after = "";
     for (int i = 0; i < ROTOR__BY_NONE; i++)
         if (has[i] || sh->counts[i]) {

@@ -30,9 +30,14 @@ typedef struct rotor_transport {
     /* Tell the peer that no more will be sent. 0 or an error. */
     int (*shutdown)(rotor_stream *s);
 
-    /* Have the stream's machine told when it can receive (ROTOR_READABLE) or send (ROTOR_WRITABLE);
-    ** level-triggered, in place of what was wanted before. 0 or an error. */
+    /* Have the stream's machine told when it can receive (ROTOR_READABLE) or send (ROTOR_WRITABLE), or
+    ** that the peer has closed its direction (ROTOR_HANGUP); level-triggered, in place of what was
+    ** wanted before. 0 or an error. */
     int (*want)(rotor_stream *s, unsigned events);
+
+    /* NULL: not known. Asked at a ROTOR_HANGUP: the error the connection has failed with; 0 when the
+    ** peer has only closed its direction. */
+    int (*error)(rotor_stream *s);
 
     /* NULL: none. What is possible now without waiting for the descriptor (bytes that were read ahead
     ** and decrypted, say); asked when the stream's machine runs without an event. */

@@ -116,6 +116,12 @@ static rotor_intent on_exception(rotor_stream *s, rotor_scope *scope, int reason
     return play(s, scope, 0);
 }
 
+rotor_intent script_hangup(rotor_stream *s, rotor_scope *scope)
+{
+    script_note(of(s), "hangup");
+    return play(s, scope, 0);
+}
+
 static void on_fatal(rotor_stream *s, rotor_scope *scope, int error)
 {
     script *sc = of(s);

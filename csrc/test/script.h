@@ -32,8 +32,9 @@ typedef struct script {
     char log[1024]; /* "create read(abc) exception(EEOF) drop" */
 } script;
 
-/* Has every transition. */
+/* Has every transition but `hangup`, which is watched for where there is one. */
 extern const rotor_protocol script_protocol;
+rotor_intent script_hangup(rotor_stream *s, rotor_scope *scope);
 
 /* A script of these lines, each of them in braces. */
 #define SCRIPT(...)                                                                                \

@@ -125,6 +125,29 @@ static void it_is_told_again_until_dealt_with(void **state)
     probe_free(loop);
 }
 
+/* Whether or not there is something to read before it. */
+static void a_hangup_needs_no_reading(void **state)
+{
+    for (int sent = 0; sent <= 1; sent++) {
+        rotor_loop *loop = new_loop();
+        watched w = new_watched(1, ROTOR_HANGUP);
+        probe_plan a = {.name = "a", .on[CREATE] = watch, .context = &w};
+        probe_add(loop, &a);
+        if (sent)
+            send_byte(w.pairs[0][1]);
+        probe_turn(loop);
+        assert_int_equal(a.count[READY], 0);
+        assert_int_equal(shutdown(w.pairs[0][1], SHUT_WR), 0);
+        probe_turn(loop);
+        assert_true(a.count[READY] > 0);
+        assert_int_equal(a.events, ROTOR_HANGUP);
+        close_peers(&w);
+        probe_turn(loop);
+        assert_int_equal(a.events, ROTOR_HANGUP);
+        probe_free(loop);
+    }
+}
+
 static rotor_response want_nothing(probe *p, rotor_scope *scope)
 {
     assert_int_equal(p->plan->io->interest, 0);
@@ -410,6 +433,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(ready_tells_which_and_what),
         TEST(it_is_told_again_until_dealt_with),
+        TEST(a_hangup_needs_no_reading),
         TEST(an_error_shows_as_what_was_waited_for),
         TEST(a_deadline_or_wakeup_leaves_the_interest),
         TEST(close_in_its_own_ready),

@@ -39,10 +39,11 @@ local machine_transitions = {
   "create", "ready", "spawned", "spawn_error", "timeout", "wakeup", "child_done", "drop",
 }
 local state_transitions = {
-  "bytes_read", "bytes_flushed", "timeout", "wakeup", "exception", "fatal",
+  "bytes_read", "bytes_flushed", "timeout", "wakeup", "exception", "hangup", "fatal",
 }
 local protocol_transitions = {
-  "create", "bytes_read", "bytes_flushed", "timeout", "wakeup", "exception", "fatal", "drop",
+  "create", "bytes_read", "bytes_flushed", "timeout", "wakeup", "exception", "hangup", "fatal",
+  "drop",
 }
 local datagram_transitions = {
   "create", "datagram", "writable", "timeout", "wakeup", "exception", "drop",

@@ -515,6 +515,10 @@ function Io:close() end
 --- What was expected cannot come: the peer has closed, or too much came without the delimiter;
 --- absent: end.
 ---@field exception? fun(self: table, stream: rotor.Stream, code: "EEOF"|"ELIMIT", message: string): rotor.Intent
+--- The peer has closed its direction while nothing was being read: in a sleep, while only a flush
+--- is waited for, or with too much output unsent. What it sent before may still be read. Told once;
+--- a connection that was reset goes to `fatal`. Absent: not watched for.
+---@field hangup? fun(self: table, stream: rotor.Stream): rotor.Intent
 --- The connection is broken; or it was never made, and then this is all that the stream hears, with
 --- the seed. The code is "ECONNREFUSED", and the message "connection refused (127.0.0.1:1)"; of a
 --- connection that was reset the address is not known any more.
@@ -533,6 +537,7 @@ function Io:close() end
 ---@field timeout? fun(self: table, stream: rotor.Stream): rotor.Intent
 ---@field wakeup? fun(self: table, stream: rotor.Stream): rotor.Intent
 ---@field exception? fun(self: table, stream: rotor.Stream, code: "EEOF"|"ELIMIT", message: string): rotor.Intent
+---@field hangup? fun(self: table, stream: rotor.Stream): rotor.Intent
 ---@field fatal? fun(self: table, stream: rotor.Stream, code: string, message: string, seed: any)
 
 --- A connection, run by its protocol. Its intents are for its own transitions; other machines may
