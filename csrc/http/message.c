@@ -4,6 +4,7 @@
 
 #include <uv.h>
 
+#include "chunked.h"
 #include "put.h"
 
 /* 9999-12-31 23:59:59: the last second whose year has the four digits of the format. */
@@ -98,11 +99,9 @@ bool rotor_http_is_bodiless(int status)
 int rotor_http_response_add(rotor_http_response *r, rotor_text name, rotor_text value)
 {
     uint64_t length;
-    if (r->sent)
+    if (r->started)
         return ROTOR_ESTATE;
-    if (value.len == 0)
-        value.data = ""; /* for memcpy, which may not be given NULL */
-    if (!rotor_http_is_token(name.data, name.len) || !rotor_http_is_value(value.data, value.len))
+    if (!rotor__is_field(name, value))
         return ROTOR_EHEADER;
     if (rotor__is_named(name, "content-length", 14)) {
         if (r->has_length || !rotor__parse_length(value, &length))
@@ -120,18 +119,19 @@ int rotor_http_response_add(rotor_http_response *r, rotor_text name, rotor_text 
     bool is_date = rotor__is_named(name, "date", 4);
     if (rotor__is_named(name, "transfer-encoding", 17) || (is_date && r->has_date))
         return ROTOR_EHEADER;
+    int error = rotor__append_field(&r->headers, name, value);
+    if (!error)
+        r->has_date |= is_date;
+    return error;
+}
 
-    size_t size = name.len + value.len + 4;
-    char *p = rotor_buf_reserve(&r->headers, size);
-    if (!p)
-        return UV_ENOMEM;
-    p = rotor__put(p, name.data, name.len);
-    p = ROTOR__PUT(p, ": ");
-    p = rotor__put(p, value.data, value.len);
-    ROTOR__PUT(p, "\r\n");
-    rotor_buf_commit(&r->headers, size);
-    r->has_date |= is_date;
-    return 0;
+int rotor_http_response_trailer(rotor_http_response *r, rotor_text name, rotor_text value)
+{
+    if (!r->started || r->sent || !r->chunked)
+        return ROTOR_ESTATE;
+    if (!rotor__is_field(name, value) || !rotor_http_is_trailer(name.data, name.len))
+        return ROTOR_EHEADER;
+    return rotor__append_field(&r->headers, name, value);
 }
 
 static char *put_status_line(char *p, int status)
@@ -183,24 +183,12 @@ static int judge(const rotor_http_response *r, int status, size_t n)
 /* More than the status line and all headers of our own can take. */
 enum { OWN_HEADERS = 256 };
 
-int rotor_http_response_send(rotor_http_response *r, rotor_buf *out, int status, rotor_text body)
+/* The status line and all header fields but for the body's length. */
+static inline __attribute__((always_inline)) char *put_head(const rotor_http_response *r, char *p,
+                                                            int status)
 {
-    if (r->sent)
-        return ROTOR_ESTATE;
-    if (status != 200 || r->has_length || r->to_connect) { /* else there is nothing to judge */
-        int error = judge(r, status, body.len);
-        if (error)
-            return error;
-    }
-
     size_t headers = rotor_buf_len(&r->headers);
-    size_t payload = r->to_head ? 0 : body.len;
-    if (payload > ROTOR_BUF_MAX) /* the sum must not wrap around */
-        return UV_ENOMEM;
-    char *start = rotor_buf_reserve(out, OWN_HEADERS + headers + payload);
-    if (!start)
-        return UV_ENOMEM;
-    char *p = put_status_line(start, status);
+    p = put_status_line(p, status);
     if (r->date && !r->has_date) {
         p = ROTOR__PUT(p, "Date: ");
         p = rotor__put(p, r->date, ROTOR_HTTP_DATE_SIZE - 1);
@@ -210,19 +198,146 @@ int rotor_http_response_send(rotor_http_response *r, rotor_buf *out, int status,
         p = ROTOR__PUT(p, "Connection: close\r\n");
     else if (r->minor == 0)
         p = ROTOR__PUT(p, "Connection: keep-alive\r\n");
-    if (headers > 0)
-        p = rotor__put(p, rotor_buf_data(&r->headers), headers);
-    /* Nothing given to answer HEAD with does not say that GET has nothing. */
-    if (body.len > 0 || r->has_length || (!r->to_head && may_have_length(r, status))) {
-        p = ROTOR__PUT(p, "Content-Length: ");
-        p = rotor__put_number(p, r->has_length ? r->length : body.len);
-        p = ROTOR__PUT(p, "\r\n");
+    return headers > 0 ? rotor__put(p, rotor_buf_data(&r->headers), headers) : p;
+}
+
+static inline char *put_length(char *p, uint64_t length)
+{
+    p = ROTOR__PUT(p, "Content-Length: ");
+    p = rotor__put_number(p, length);
+    return ROTOR__PUT(p, "\r\n");
+}
+
+static void commit(rotor_http_response *r, rotor_buf *out, size_t n)
+{
+    rotor_buf_commit(out, n);
+    r->size += n;
+}
+
+int rotor_http_response_send(rotor_http_response *r, rotor_buf *out, int status, rotor_text body)
+{
+    if (r->started)
+        return ROTOR_ESTATE;
+    if (status != 200 || r->has_length || r->to_connect) { /* else there is nothing to judge */
+        int error = judge(r, status, body.len);
+        if (error)
+            return error;
     }
+
+    size_t payload = r->to_head ? 0 : body.len;
+    if (payload > ROTOR_BUF_MAX) /* the sum must not wrap around */
+        return UV_ENOMEM;
+    char *start = rotor_buf_reserve(out, OWN_HEADERS + rotor_buf_len(&r->headers) + payload);
+    if (!start)
+        return UV_ENOMEM;
+    char *p = put_head(r, start, status);
+    /* Nothing given to answer HEAD with does not say that GET has nothing. */
+    if (body.len > 0 || r->has_length || (!r->to_head && may_have_length(r, status)))
+        p = put_length(p, r->has_length ? r->length : body.len);
     p = ROTOR__PUT(p, "\r\n");
     if (payload > 0)
         p = rotor__put(p, body.data, payload);
-    rotor_buf_commit(out, (size_t)(p - start));
+    commit(r, out, (size_t)(p - start));
+    r->status = (uint16_t)status;
+    r->started = r->sent = true;
+    return 0;
+}
+
+/* -- in pieces --------------------------------------------------------------------------------- */
+
+int rotor_http_response_start(rotor_http_response *r, rotor_buf *out, int status)
+{
+    if (r->started)
+        return ROTOR_ESTATE;
+    if (status < 200 || status > 599)
+        return UV_EINVAL;
+    if (r->has_length && (!may_have_length(r, status) || (r->length > 0 && status == 205)) &&
+        status != 304)
+        return ROTOR_EBODY;
+    bool bodiless = !may_have_body(r, status);
+    bool chunked = !bodiless && !r->has_length && r->minor > 0;
+    char *start = rotor_buf_reserve(out, OWN_HEADERS + rotor_buf_len(&r->headers));
+    if (!start)
+        return UV_ENOMEM;
+    if (!bodiless && !r->has_length && r->minor == 0 && !r->to_head)
+        r->keep_alive = false;
+    char *p = put_head(r, start, status);
+    if (r->has_length)
+        p = put_length(p, r->length);
+    else if (status == 205)
+        p = put_length(p, 0);
+    else if (chunked)
+        p = ROTOR__PUT(p, "Transfer-Encoding: chunked\r\n");
+    p = ROTOR__PUT(p, "\r\n");
+    commit(r, out, (size_t)(p - start));
+    rotor_buf_fini(&r->headers);
+    r->status = (uint16_t)status;
+    r->chunked = chunked;
+    r->bodiless = bodiless;
+    r->started = true;
+    return 0;
+}
+
+int rotor_http_response_write(rotor_http_response *r, rotor_buf *out, rotor_text data)
+{
+    if (!r->started || r->sent)
+        return ROTOR_ESTATE;
+    if (data.len == 0) /* a chunk without data would be the last */
+        return 0;
+    if (r->bodiless || (r->has_length && data.len > r->length))
+        return ROTOR_EBODY;
+    if (data.len > ROTOR_BUF_MAX)
+        return UV_ENOMEM;
+    if (!r->to_head) {
+        char *start = rotor_buf_reserve(out, data.len + ROTOR__CHUNK_FRAME);
+        if (!start)
+            return UV_ENOMEM;
+        char *end =
+            r->chunked ? rotor__put_chunk(start, data) : rotor__put(start, data.data, data.len);
+        commit(r, out, (size_t)(end - start));
+    }
+    r->length -= r->has_length ? data.len : 0;
+    return 0;
+}
+
+int rotor_http_response_finish(rotor_http_response *r, rotor_buf *out)
+{
+    if (!r->started || r->sent)
+        return ROTOR_ESTATE;
+    if (r->has_length && r->length > 0 && !r->bodiless && !r->to_head)
+        return ROTOR_EBODY;
+    if (r->chunked && !r->to_head) {
+        size_t before = rotor_buf_len(out);
+        int error = rotor__append_last_chunk(out, &r->headers);
+        if (error)
+            return error;
+        r->size += rotor_buf_len(out) - before;
+    }
     r->sent = true;
+    return 0;
+}
+
+int rotor_http_response_switch(rotor_http_response *r, rotor_buf *out, int status)
+{
+    if (r->started)
+        return ROTOR_ESTATE;
+    if (r->to_connect ? status < 200 || status > 299 : status != 101)
+        return UV_EINVAL;
+    if (r->has_length)
+        return ROTOR_EBODY;
+    char *start = rotor_buf_reserve(out, OWN_HEADERS + rotor_buf_len(&r->headers));
+    if (!start)
+        return UV_ENOMEM;
+    bool keep_alive = r->keep_alive;
+    r->keep_alive = true; /* there is nothing to be said of closing */
+    char *p = put_head(r, start, status);
+    r->keep_alive = keep_alive;
+    if (!r->to_connect)
+        p = ROTOR__PUT(p, "Connection: Upgrade\r\n");
+    p = ROTOR__PUT(p, "\r\n");
+    commit(r, out, (size_t)(p - start));
+    r->status = (uint16_t)status;
+    r->started = r->sent = true;
     return 0;
 }
 

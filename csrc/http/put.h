@@ -45,4 +45,58 @@ static inline bool rotor__parse_length(rotor_text value, uint64_t *length)
     return value.len > 0;
 }
 
+/* Whether a line can be made of them (RFC 9110 section 5). */
+static inline bool rotor__is_field(rotor_text name, rotor_text value)
+{
+    return rotor_http_is_token(name.data, name.len) &&
+           (value.len == 0 || rotor_http_is_value(value.data, value.len));
+}
+
+/* Append the line of a field. 0 or UV_ENOMEM. */
+static inline int rotor__append_field(rotor_buf *lines, rotor_text name, rotor_text value)
+{
+    size_t size = name.len + value.len + 4;
+    char *p = rotor_buf_reserve(lines, size);
+    if (!p)
+        return UV_ENOMEM;
+    p = rotor__put(p, name.data, name.len);
+    p = ROTOR__PUT(p, ": ");
+    if (value.len > 0) /* memcpy may not be given NULL */
+        p = rotor__put(p, value.data, value.len);
+    ROTOR__PUT(p, "\r\n");
+    rotor_buf_commit(lines, size);
+    return 0;
+}
+
+/* More than a chunk's size and its CRLFs can take. */
+enum { ROTOR__CHUNK_FRAME = 24 };
+
+/* `data`, of at least a byte, as a chunk (RFC 9112 section 7.1). */
+static inline char *rotor__put_chunk(char *p, rotor_text data)
+{
+    int shift = 0;
+    while (data.len >> shift > 15)
+        shift += 4;
+    for (; shift >= 0; shift -= 4)
+        *p++ = "0123456789abcdef"[data.len >> shift & 15];
+    p = ROTOR__PUT(p, "\r\n");
+    p = rotor__put(p, data.data, data.len);
+    return ROTOR__PUT(p, "\r\n");
+}
+
+/* Append the chunk that ends a body, with the lines of its trailer section. 0 or UV_ENOMEM. */
+static inline int rotor__append_last_chunk(rotor_buf *out, const rotor_buf *trailers)
+{
+    size_t lines = rotor_buf_len(trailers);
+    char *p = rotor_buf_reserve(out, lines + ROTOR__CHUNK_FRAME);
+    if (!p)
+        return UV_ENOMEM;
+    p = ROTOR__PUT(p, "0\r\n");
+    if (lines > 0)
+        p = rotor__put(p, rotor_buf_data(trailers), lines);
+    ROTOR__PUT(p, "\r\n");
+    rotor_buf_commit(out, lines + 5);
+    return 0;
+}
+
 #endif
