@@ -34,5 +34,6 @@
 #include "http/websocket_frame.h"
 #include "http/url.h"
 #include "http/ask.h"
+#include "http/metrics.h"
 
 #endif

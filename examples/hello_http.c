@@ -14,11 +14,17 @@ static rotor_response hello(rotor_http *h, rotor_scope *scope)
 
 static const rotor_http_handler handler = {.name = "hello", .request_received = hello};
 
+static void drained(void *context, size_t cut)
+{
+    if (cut > 0)
+        fprintf(stderr, "requests cut off: %zu\n", cut);
+}
+
 /* The first time: end when the requests under way are answered. The second time: end now. */
 static void stop(rotor_loop *loop, int signum, void *context)
 {
     const rotor_handle *listener = context;
-    if (rotor_http_drain(loop, *listener, 0))
+    if (rotor_http_drain(loop, *listener, 0, drained, NULL))
         rotor_loop_stop(loop);
 }
 

@@ -20,8 +20,10 @@ if not server then
 end
 
 -- The first time: end when the requests under way are answered. The second time: end now.
+local drained
 local function stop()
-  if not server:close { drain = 30 } then rotor.stop() end
+  local draining = server:close { drain = 30 }
+  if draining then drained = draining else rotor.stop() end
 end
 for _, signal in ipairs { "INT", "TERM" } do
   rotor.on_signal(signal, stop)
@@ -29,3 +31,5 @@ end
 print("listening on http://" .. server:address() .. "/")
 io.stdout:flush()
 rotor.run()
+local cut = drained and drained:get()
+if cut and cut > 0 then io.stderr:write("requests cut off: ", cut, "\n") end

@@ -117,7 +117,7 @@ describe("http.serve", function()
         res:send(ok and 500 or 200, message)
       end)
       assert.equal("there:1: a request has no 'url'; it has method, path, query, target, version, "
-        .. "headers, body and remote", ask(get("/", LAST)).body)
+        .. "host, headers, has_body, length, body, trailers and remote", ask(get("/", LAST)).body)
     end)
 
     it("to nobody's change", function()
@@ -215,8 +215,8 @@ describe("http.serve", function()
         ["send(304, 'body')"] = "EBODY: body not allowed, or not of the declared length",
         ["send(100)"] = "bad argument #1 to 'send' (a status from 200 to 599 expected)",
         ["send(200.5)"] = "bad argument #1 to 'send' (a status from 200 to 599 expected)",
-        ["send(200, {})"] = "bad argument #2 to 'send' (string expected, got table)",
-        ["send({})"] = "bad argument #1 to 'send' (string expected, got table)",
+        ["send(200, {})"] = "bad argument #2 to 'send' (string or function expected, got table)",
+        ["send({})"] = "bad argument #1 to 'send' (string or function expected, got table)",
         ["send('body', 200)"] = "bad argument #2 to 'send' "
           .. "(nothing more expected; a status comes before the body)",
         ["status(600)"] = "bad argument #1 to 'status' (a status from 200 to 599 expected)",
@@ -474,10 +474,10 @@ describe("http.serve", function()
   end)
 
   it("drains: what is under way is answered, and nothing more", function()
-    local server
+    local server, draining
     server = assert(http.serve(loop, "127.0.0.1:0", function(req, res)
       later(0.005, function() res:send("late " .. req.path) end)
-      assert.is_true(server:close { drain = 5 })
+      draining = assert(server:close { drain = 5 })
       assert.same({ nil, "ECLOSED: already closed", "ECLOSED" }, { server:close { drain = 5 } })
     end))
     address = server:address()
@@ -487,6 +487,7 @@ describe("http.serve", function()
     assert.equal("close", answer.headers.connection)
     assert.is_nil(more)
     support.run(loop)
+    assert.equal(0, draining:get())
     assert.equal(0, loop:count())
     assert.equal("ECONNREFUSED", support.exchange(loop, address, get "/"))
 

@@ -94,11 +94,11 @@ describe("types.lua", function()
     }))
     local fields = {}
     local server = assert(loop:serve("127.0.0.1:0", function(req, res)
-      objects.Response = res
+      objects.Request, objects.Response = req, res
       for _, name in ipairs(annotated_fields "rotor.http.Request") do fields[name] = req[name] end
       local _, message = pcall(function() return req.nonsense end)
-      for name in message:match("it has (.*)$"):gmatch("%w+") do
-        if name ~= "and" then fields[name] = fields[name] or "not annotated" end
+      for name in message:match("it has (.*)$"):gmatch("[%w_]+") do
+        if name ~= "and" and fields[name] == nil then fields[name] = "not annotated" end
       end
       res:send()
     end))
@@ -117,9 +117,10 @@ describe("types.lua", function()
     assert.same({ "context" }, annotated_fields "rotor.Loop")
     for name, value in pairs(fields) do assert.are_not_equal("not annotated", value, name) end
     assert.equal("userdata", type(fields.headers))
-    fields.headers, fields.remote = nil, nil
+    assert.equal("userdata", type(fields.trailers))
+    fields.headers, fields.trailers, fields.remote = nil, nil, nil
     assert.same({ method = "GET", path = "/", query = "q", target = "/?q", version = "1.1",
-                  body = "" }, fields)
+                  host = "x", has_body = false, length = 0, body = "" }, fields)
   end)
 
   it("knows all options", function()
@@ -154,14 +155,15 @@ describe("types.lua", function()
   end)
 
   it("knows all transitions", function()
-    local counts = { Machine = 8, Protocol = 10, Datagram = 7 }
+    local counts = { Machine = 8, Protocol = 10, Datagram = 7, Handler = 11 }
     for class, declare in pairs {
       ["rotor.MachineTransitions"] = rotor.machine "M",
       ["rotor.ProtocolTransitions"] = rotor.protocol "P",
       ["rotor.DatagramTransitions"] = rotor.datagram "D",
+      ["rotor.http.HandlerTransitions"] = http.handler "H",
     } do
       local fields = annotated_fields(class)
-      assert.equal(counts[class:match("rotor.(%u%l+)")], #fields)
+      assert.equal(counts[class:match("(%u%l+)%u%l+$")], #fields)
       local transitions = {}
       for _, name in ipairs(fields) do transitions[name] = print end
       if transitions.states then transitions.states = {} end

@@ -38,7 +38,8 @@
     XX(HTTP_ENORESPONSE, -10135, "connection closed before a response came")                       \
     XX(HTTP_ETRUNCATED, -10136, "connection closed before the end of the response")                \
     XX(HTTP_EUPGRADE, -10137,                                                                      \
-       "connection upgraded to a protocol that nobody asked for or took over")
+       "connection upgraded to a protocol that nobody asked for or took over")                     \
+    XX(EUPGRADE, -10030, "the client has not asked to change the protocol (RFC 9110 7.8)")
 
 /* XX(name, code, status, message): why an HTTP message was refused, and the status that a request is
 ** answered with for that (what a gateway finds wrong with a response is always a 502). The section

@@ -6,33 +6,40 @@ enum { DRAIN_MS = 30000 };
 typedef struct drainer {
     rotor_machine machine;
     rotor_http_server *server;
+    size_t cut; /* requests */
+    void (*drained)(void *context, size_t cut);
+    void *context;
 } drainer;
 
 typedef struct drainer_seed {
     rotor_http_server *server;
     uint64_t deadline;
+    void (*drained)(void *context, size_t cut);
+    void *context;
 } drainer_seed;
 
 /* Connections are not listed anywhere, which would cost each of them; here there is time to look. */
-static void each_connection(rotor_http_server *server, rotor_loop *loop,
-                            void (*fn)(rotor_loop *loop, rotor_handle connection))
+static void each_connection(rotor_http_server *server, void (*fn)(rotor_http *h, drainer *d),
+                            drainer *d)
 {
+    rotor_loop *loop = server->loop;
     for (uint32_t i = 0; i < loop->nslots; i++) {
         rotor_machine *m = loop->slots[i].machine;
         if (m && m->type == &rotor_stream_type &&
             ((rotor_stream *)m)->protocol == &server->protocol)
-            fn(loop, m->self);
+            fn((rotor_http *)m, d);
     }
 }
 
-static void wake(rotor_loop *loop, rotor_handle connection)
+static void wake(rotor_http *h, drainer *d)
 {
-    (void)rotor_wake(loop, connection);
+    (void)rotor_wake(h->stream.machine.loop, h->stream.machine.self);
 }
 
-static void cut(rotor_loop *loop, rotor_handle connection)
+static void cut(rotor_http *h, drainer *d)
 {
-    (void)rotor_end(loop, connection, 0);
+    d->cut += rotor_http__has_exchange(h) || h->head_begun;
+    (void)rotor_end(h->stream.machine.loop, h->stream.machine.self, 0);
 }
 
 static rotor_response on_create(rotor_machine *m, rotor_scope *scope, void *data)
@@ -44,20 +51,24 @@ static rotor_response on_create(rotor_machine *m, rotor_scope *scope, void *data
     d->server->draining = true;
     d->server->loop = scope->loop;
     d->server->drainer = m->self;
+    d->drained = seed->drained;
+    d->context = seed->context;
     return rotor_ok_until(seed->deadline);
 }
 
 static rotor_response on_timeout(rotor_machine *m, rotor_scope *scope)
 {
-    each_connection(((drainer *)m)->server, scope->loop, cut);
+    each_connection(((drainer *)m)->server, cut, (drainer *)m);
     return rotor_done();
 }
 
 static void on_drop(rotor_machine *m)
 {
-    rotor_http_server *server = ((drainer *)m)->server;
-    server->drainer = ROTOR_NO_HANDLE;
-    rotor_http_server_release(server);
+    drainer *d = (drainer *)m;
+    if (d->drained)
+        d->drained(d->context, d->cut);
+    d->server->drainer = ROTOR_NO_HANDLE;
+    rotor_http_server_release(d->server);
 }
 
 static const rotor_type drainer_type = {
@@ -68,17 +79,19 @@ static const rotor_type drainer_type = {
     .drop = on_drop,
 };
 
-int rotor_http_drain(rotor_loop *loop, rotor_handle listener, uint32_t drain_ms)
+int rotor_http_drain(rotor_loop *loop, rotor_handle listener, uint32_t drain_ms,
+                     void (*drained)(void *context, size_t cut), void *context)
 {
     rotor_http_server *server = NULL;
     int error = rotor_http__server_of(loop, listener, &server);
     if (error)
         return error;
-    drainer_seed seed = {server, rotor_loop_now(loop) + (drain_ms ? drain_ms : DRAIN_MS)};
+    drainer_seed seed = {server, rotor_loop_now(loop) + (drain_ms ? drain_ms : DRAIN_MS), drained,
+                         context};
     error = rotor__add_now(loop, &drainer_type, &seed, NULL);
     if (error)
         return error;
     (void)rotor_end(loop, listener, 0);
-    each_connection(server, loop, wake);
+    each_connection(server, wake, NULL);
     return 0;
 }

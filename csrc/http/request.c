@@ -1,4 +1,4 @@
-/* What a handler may ask of the request and do about the response. */
+/* What a handler may ask of the request. */
 #include <string.h>
 
 #include "private.h"
@@ -68,10 +68,34 @@ rotor_text rotor_http_query(const rotor_http *h)
     return text_of(h, h->exchange->head.query);
 }
 
+rotor_text rotor_http_host(const rotor_http *h)
+{
+    return text_of(h, h->exchange->head.host);
+}
+
 rotor_text rotor_http_body(const rotor_http *h)
 {
     const rotor_http__exchange *x = h->exchange;
     return input_at(h, x->head_len, x->body_len);
+}
+
+bool rotor_http_has_body(const rotor_http *h)
+{
+    const rotor_http_head *head = &h->exchange->head;
+    return head->chunked || head->content_length > 0;
+}
+
+uint64_t rotor_http_body_length(const rotor_http *h)
+{
+    const rotor_http_head *head = &h->exchange->head;
+    return head->chunked ? UINT64_MAX : head->content_length;
+}
+
+bool rotor_http__is_all_there(const rotor_http *h)
+{
+    const rotor_http__exchange *x = h->exchange;
+    size_t have = rotor_buf_len(&h->stream.input) - x->size;
+    return !x->head.chunked && x->head.content_length - x->body_total <= have;
 }
 
 int rotor_http_minor(const rotor_http *h)
@@ -97,6 +121,18 @@ bool rotor_http_header_at(const rotor_http *h, size_t i, rotor_text *name, rotor
         return false;
     *name = text_of(h, head->fields[i].name);
     *value = text_of(h, head->fields[i].value);
+    return true;
+}
+
+bool rotor_http_trailer_at(const rotor_http *h, size_t i, rotor_text *name, rotor_text *value)
+{
+    const rotor_http__exchange *x = h->exchange;
+    if (!x->notes.trailed || i >= x->ntrailers)
+        return false;
+    size_t at = x->head_len + x->body_len;
+    const rotor_http_field *field = &x->trailers[i];
+    *name = input_at(h, at + field->name.at, field->name.len);
+    *value = input_at(h, at + field->value.at, field->value.len);
     return true;
 }
 
@@ -126,46 +162,4 @@ rotor_http *rotor_http_find(rotor_loop *loop, rotor_http_ref ref)
     if (h && !rotor_http__is_connection(&h->stream)) /* it was passed on to another protocol */
         return NULL;
     return h && rotor_http__is_handled(h) && h->serial == ref.serial ? h : NULL;
-}
-
-/* -- the response ------------------------------------------------------------------------------ */
-
-int rotor_http_add(rotor_http *h, rotor_text name, rotor_text value)
-{
-    rotor_http__exchange *x = h->exchange;
-    rotor_buf *headers = &x->response.headers;
-    if (!headers->block && x == rotor_http__server(h)->shared)
-        rotor_buf_lend(headers, rotor_http__server(h)->scratch);
-    return rotor_http_response_add(&x->response, name, value);
-}
-
-int rotor_http_send(rotor_http *h, int status, rotor_text body)
-{
-    if (!rotor_http__is_handled(h))
-        return ROTOR_ESTATE;
-    rotor_http_response *response = &h->exchange->response;
-    rotor_buf *output = rotor_stream_output(&h->stream);
-    if (!output)
-        return ROTOR_ECLOSED;
-    response->keep_alive &= !rotor_http__server(h)->draining;
-    response->date = rotor_http__date(rotor_http__server(h), h->stream.machine.loop);
-    int error = rotor_http_response_send(response, output, status, body);
-    if (!error && h->state == HTTP__WAITING) /* have the connection's machine go on */
-        (void)rotor_wake(h->stream.machine.loop, h->stream.machine.self);
-    return error;
-}
-
-bool rotor_http_is_sent(const rotor_http *h)
-{
-    return h->exchange->response.sent;
-}
-
-int rotor_http_add_text(rotor_http *h, const char *name, const char *value)
-{
-    return rotor_http_add(h, (rotor_text){name, strlen(name)}, (rotor_text){value, strlen(value)});
-}
-
-int rotor_http_send_text(rotor_http *h, int status, const char *body)
-{
-    return rotor_http_send(h, status, (rotor_text){body, strlen(body)});
 }

@@ -48,9 +48,11 @@ static void unref(lua_State *L, int *ref)
 
 int rotor__lua_class_gc(lua_State *L)
 {
-    rotor__lua_class *class = rotor__lua_test(L, 1, &rotor__kind_type);
-    if (!class)
-        class = rotor__lua_test(L, 1, &rotor__kind_datagram);
+    static const rotor__kind *const kinds[] = {&rotor__kind_type, &rotor__kind_datagram,
+                                               &rotor__kind_handler};
+    rotor__lua_class *class = NULL;
+    for (size_t i = 0; !class && i < sizeof kinds / sizeof *kinds; i++)
+        class = rotor__lua_test(L, 1, kinds[i]);
     if (!class)
         class = rotor__lua_check(L, 1, &rotor__kind_protocol);
     if ((class->root ? class->root : class)->uses >

@@ -316,6 +316,8 @@ LUAMOD_API int luaopen_rotor_core(lua_State *L)
     rotor__lua_open_trace(L);
     rotor__lua_open_future(L);
     rotor__lua_open_http(L);
+    rotor__lua_open_handler(L);
+    rotor__lua_open_serve(L);
     rotor__lua_open_load(L);
     rotor__lua_open_descriptor(L);
     return 1;

@@ -68,12 +68,8 @@ static int handle_close(lua_State *L)
     handle_object *object = rotor__lua_check(L, 1, &rotor__kind_handle);
     rotor__lua_check_options(L, 2, known);
     uint32_t drain_ms = rotor__lua_option_ms(L, 2, "drain");
-    if (drain_ms && find(object)) {
-        int error = rotor_http_drain(object->ll->loop, object->handle, drain_ms);
-        if (error == UV_EINVAL)
-            return luaL_error(L, "only what http.serve returned can drain");
-        return rotor__lua_result(L, error);
-    }
+    if (drain_ms && find(object))
+        return rotor__lua_drain(L, object->ll, object->handle, drain_ms);
     return rotor__lua_result(L, find(object) ? rotor_end(object->ll->loop, object->handle, 0)
                                              : ROTOR_ECLOSED);
 }

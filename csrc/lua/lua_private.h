@@ -40,9 +40,10 @@ typedef struct rotor__lua_loop {
 struct rotor__vm {
     lua_State *D;
     rotor__lua_loop *loops;
-    rotor__lua_loop *usual;   /* the default loop, made when first needed */
-    rotor__lua_trace *traces; /* of protocols */
-    bool closed;              /* the Lua state closes; there are no loops any more */
+    rotor__lua_loop *usual;     /* the default loop, made when first needed */
+    rotor__lua_trace *traces;   /* of protocols */
+    bool closed;                /* the Lua state closes; there are no loops any more */
+    rotor_http_metrics metrics; /* of all its servers */
 };
 
 /* -- userdata (core.c) ------------------------------------------------------------------------- */
@@ -162,11 +163,11 @@ void rotor__lua_free_loop(rotor__lua_loop *ll);
 /* -- types and protocols (class.c, machine.c, protocol.c, datagram.c) --------------------------- */
 
 extern const rotor__kind rotor__kind_type, rotor__kind_scope, rotor__kind_protocol,
-    rotor__kind_stream, rotor__kind_datagram;
+    rotor__kind_stream, rotor__kind_datagram, rotor__kind_handler;
 
-enum { ROTOR__LUA_TRANSITIONS = 9 };
+enum { ROTOR__LUA_TRANSITIONS = 11 };
 
-/* A machine type or protocol, of streams or datagrams, declared in Lua or loaded. A loaded one has but
+/* A machine type, a protocol, of streams or datagrams, or a handler, declared in Lua or loaded. A loaded one has but
 ** `title` and `exported`, and of a type what its machines begin as; it stays as long as the Lua state
 ** does. */
 typedef struct rotor__lua_class {
@@ -184,6 +185,7 @@ typedef struct rotor__lua_class {
         rotor_type type;
         rotor_protocol protocol;
         rotor_datagram_protocol datagram;
+        rotor_http_handler handler;
     };
 } rotor__lua_class;
 
@@ -355,6 +357,9 @@ int rotor__lua_all(lua_State *L);
 int rotor__lua_first(lua_State *L);
 int rotor__lua_serve(lua_State *L);
 
+/* [-0, +1 or 3, e] End the server behind a listener gently: a future of how many requests were cut off. */
+int rotor__lua_drain(lua_State *L, rotor__lua_loop *ll, rotor_handle listener, uint32_t drain_ms);
+
 /* [-0, +0, v] Complain when the Lua state closes: what is made now is never finalized. */
 void rotor__lua_check_not_closing(lua_State *L, const rotor__vm *vm);
 
@@ -371,6 +376,8 @@ void rotor__lua_open_socket(lua_State *L);
 void rotor__lua_open_trace(lua_State *L);
 void rotor__lua_open_future(lua_State *L);
 void rotor__lua_open_http(lua_State *L);
+void rotor__lua_open_handler(lua_State *L);
+void rotor__lua_open_serve(lua_State *L);
 void rotor__lua_open_load(lua_State *L);
 void rotor__lua_open_descriptor(lua_State *L);
 

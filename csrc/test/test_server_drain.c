@@ -33,7 +33,7 @@ static void site_open(site *s, web_transition *received)
 
 static void drain(site *s, uint32_t ms)
 {
-    assert_int_equal(rotor_http_drain(s->web.loop, s->listener, ms), 0);
+    assert_int_equal(rotor_http_drain(s->web.loop, s->listener, ms, NULL, NULL), 0);
     web_turn(&s->web);
     assert_null(rotor_find(s->web.loop, s->listener));
 }
@@ -185,10 +185,10 @@ static void only_servers_drain_and_only_once(void **state)
     rotor_handle listener;
     site_open(&s, NULL);
     assert_int_equal(rotor_listen(s.web.loop, "127.0.0.1:0", &other, NULL, &listener), 0);
-    assert_int_equal(rotor_http_drain(s.web.loop, listener, 0), UV_EINVAL);
-    assert_int_equal(rotor_http_drain(s.web.loop, ROTOR_NO_HANDLE, 0), ROTOR_ECLOSED);
-    assert_int_equal(rotor_http_drain(s.web.loop, s.listener, 0), 0);
-    assert_int_equal(rotor_http_drain(s.web.loop, s.listener, 0), ROTOR_ECLOSED);
+    assert_int_equal(rotor_http_drain(s.web.loop, listener, 0, NULL, NULL), UV_EINVAL);
+    assert_int_equal(rotor_http_drain(s.web.loop, ROTOR_NO_HANDLE, 0, NULL, NULL), ROTOR_ECLOSED);
+    assert_int_equal(rotor_http_drain(s.web.loop, s.listener, 0, NULL, NULL), 0);
+    assert_int_equal(rotor_http_drain(s.web.loop, s.listener, 0, NULL, NULL), ROTOR_ECLOSED);
     assert_int_equal(rotor_end(s.web.loop, listener, 0), 0);
     assert_all_gone(&s);
 }

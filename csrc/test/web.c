@@ -55,17 +55,70 @@ rotor_response web_error(rotor_http *h, rotor_scope *scope)
     return rotor_error(UV_EIO);
 }
 
-static rotor_response on_request_received(rotor_http *h, rotor_scope *scope)
+/* The handler is told of the request for the first time. */
+static web *meet(rotor_http *h, rotor_scope *scope)
 {
     web *w = web_of(h);
     rotor_text method = rotor_http_method(h), target = rotor_http_target(h);
+    if (*rotor_http_data(h))
+        return w;
     w->requests++;
     w->ref = rotor_http_ref_of(h);
     assert_ptr_equal(rotor_http_find(scope->loop, w->ref), h);
-    assert_null(*rotor_http_data(h));
     *rotor_http_data(h) = w;
     web_note(w, "%.*s %.*s", (int)method.len, method.data, (int)target.len, target.data);
+    return w;
+}
+
+static rotor_response on_request_received(rotor_http *h, rotor_scope *scope)
+{
+    web *w = meet(h, scope);
+    if (w->headers)
+        web_note(w, "received");
     return w->received ? w->received(h, scope) : web_answer(h, scope);
+}
+
+static rotor_http_receive on_headers_received(rotor_http *h, rotor_scope *scope)
+{
+    return meet(h, scope)->headers(h, scope);
+}
+
+static rotor_response on_request_chunk(rotor_http *h, rotor_scope *scope, rotor_text data)
+{
+    return meet(h, scope)->chunk(h, scope, data);
+}
+
+static rotor_response on_request_end(rotor_http *h, rotor_scope *scope)
+{
+    web *w = meet(h, scope);
+    web_note(w, "end");
+    return w->end(h, scope);
+}
+
+static rotor_response on_flushed(rotor_http *h, rotor_scope *scope)
+{
+    web_note(web_of(h), "flushed");
+    return web_of(h)->flushed(h, scope);
+}
+
+static rotor_response on_hangup(rotor_http *h, rotor_scope *scope)
+{
+    web_note(web_of(h), "hangup");
+    return web_of(h)->hangup(h, scope);
+}
+
+static void on_bad_request(rotor_http *h, rotor_scope *scope, int error)
+{
+    web *w = meet(h, scope);
+    web_note(w, "bad");
+    w->bad(h, scope, error);
+}
+
+static void on_error_page(rotor_http *h, rotor_scope *scope, int status, const char *why)
+{
+    web *w = meet(h, scope);
+    web_note(w, "%d", status);
+    w->page(h, scope, status, why);
 }
 
 static rotor_response on_wakeup(rotor_http *h, rotor_scope *scope)
@@ -115,7 +168,15 @@ int web_open_loop(web *w)
     w->config.context = w;
     w->config.closed = on_closed;
     w->handler = (rotor_http_handler){.name = "web",
-                                      .request_received = on_request_received,
+                                      .request_received =
+                                          w->end && !w->received ? NULL : on_request_received,
+                                      .headers_received = w->headers ? on_headers_received : NULL,
+                                      .request_chunk = w->chunk ? on_request_chunk : NULL,
+                                      .request_end = w->end ? on_request_end : NULL,
+                                      .flushed = w->flushed ? on_flushed : NULL,
+                                      .hangup = w->hangup ? on_hangup : NULL,
+                                      .bad_request = w->bad ? on_bad_request : NULL,
+                                      .error_page = w->page ? on_error_page : NULL,
                                       .wakeup = w->wakeup ? on_wakeup : NULL,
                                       .timeout = w->timeout ? on_timeout : NULL,
                                       .request_over = on_request_over};

@@ -21,7 +21,11 @@ typedef struct web {
     /* What the test sets before web_open(). */
     rotor_http_config config; /* but for `context` and `closed` */
     web_transition *received; /* NULL: web_answer */
-    web_transition *wakeup, *timeout;
+    web_transition *wakeup, *timeout, *flushed, *hangup, *end;
+    rotor_http_receive (*headers)(rotor_http *h, rotor_scope *scope);
+    rotor_response (*chunk)(rotor_http *h, rotor_scope *scope, rotor_text data);
+    void (*bad)(rotor_http *h, rotor_scope *scope, int error);
+    void (*page)(rotor_http *h, rotor_scope *scope, int status, const char *why);
     void (*over)(rotor_http *h);
     void *context; /* the test's */
 
@@ -31,7 +35,7 @@ typedef struct web {
     rotor_memory *client;    /* NULL: none now */
     rotor_handle connection; /* of the client */
     rotor_http_ref ref;      /* of the request received last */
-    int requests, overs;     /* as often as request_received and request_over were called */
+    int requests, overs;     /* as many as the handler was told of, and request_over */
     int errors, error;       /* how often on_error was called, and with what last */
     int closed;              /* how often config.closed was called */
     char log[4096];          /* "GET / wakeup over GET /2 over" */

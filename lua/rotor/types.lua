@@ -313,7 +313,7 @@ function Loop:first(futures) end
 
 --- Serve HTTP; see rotor.http.serve.
 ---@param address string|integer
----@param handler fun(req: rotor.http.Request, res: rotor.http.Response)
+---@param handler rotor.http.Handler|fun(req: rotor.http.Request, res: rotor.http.Response)
 ---@param options? rotor.http.ServeOptions
 ---@return rotor.Handle?
 ---@return string? message
@@ -335,9 +335,9 @@ function Handle:wake() end
 
 --- End the machine, before the present turn of the loop is over. What a stream has not sent yet is not sent any more. With `drain`, which is for
 --- what http.serve returned: accept no more, answer the requests under way, and close what is left
---- after so many seconds.
+--- after so many seconds. Then what is returned is a future of how many requests were cut off.
 ---@param options? { drain: number }
----@return true?
+---@return true|rotor.Future?
 ---@return string? message
 ---@return string? name ECLOSED: it has ended
 function Handle:close(options) end
@@ -868,26 +868,44 @@ function Future:timeout(seconds) end
 local http = {}
 
 --- Serve HTTP on the default loop: `handler` is called with each request and its response, and
---- answers at once, or keeps the response and answers later. See rotor.Loop.listen for addresses.
+--- answers at once, or keeps the response and answers later. Or it is a handler with transitions, see
+--- http.handler. See rotor.Loop.listen for addresses.
 ---@param address string|integer
----@param handler fun(req: rotor.http.Request, res: rotor.http.Response)
+---@param handler rotor.http.Handler|fun(req: rotor.http.Request, res: rotor.http.Response)
 ---@param options? rotor.http.ServeOptions
 ---@return rotor.Handle?
 ---@return string? message
 ---@return string? name
 function http.serve(address, handler, options) end
 
+--- Declare a handler that hears of everything that happens to a request, for bodies that come or go
+--- piece by piece: `http.handler "Name" { request_chunk = …, request_end = …, … }`. Besides transitions
+--- the table may hold other values (but no functions), which `self` begins with; that is a table for
+--- each request.
+---@param name string for messages
+---@return fun(transitions: rotor.http.HandlerTransitions): rotor.http.Handler
+function http.handler(name) end
+
+--- What all servers of this Lua state have counted, unless their option `metrics` is false, in Prometheus'
+--- text format: to be sent as "text/plain; version=0.0.4".
+---@return string
+function http.metrics() end
+
 ---@class rotor.http.ServeOptions
 ---@field max_request_line? integer bytes; 8 KiB; else 414
 ---@field max_head? integer bytes; 32 KiB; else 431
 ---@field max_fields? integer header fields; 128; else 431
----@field max_body? integer bytes; 8 MiB; else 413
+---@field max_body? integer bytes of a body that is told whole; 8 MiB; else 413
+---@field max_trailers? integer bytes; 8 KiB; else 400
 ---@field head_timeout? number seconds for the whole head; 10; else 408
 ---@field body_timeout? number seconds for a body without progress; 30; else 408
 ---@field body_rate? integer bytes a second that a body must make on average; 500
 ---@field handler_timeout? number seconds for an answer that comes later; 30; else 503
 ---@field idle_timeout? number seconds for the next request; 60
 ---@field stall_timeout? number seconds for a client that takes no output; 30
+---@field pipelined? integer requests of one connection in a row before others have their turn; 64
+---@field log? fun(entry: rotor.http.LogEntry) called for each request that is over, refused ones, too
+---@field metrics? boolean whether to count for http.metrics(); true
 ---@field backlog? integer see rotor.ListenOptions, as for the next
 ---@field reuse_port? boolean
 ---@field ipv6_only? boolean
@@ -895,18 +913,114 @@ function http.serve(address, handler, options) end
 ---@field keepalive? integer
 ---@field connections? integer
 
---- A request, whole, with its body. It is over when it has been answered and the handler has
---- returned: then its fields throw. One that was answered before its handler returned is used again
---- for the next request, so keep what you need of it, not the object.
+--- One request, for an access log. Of one that was refused unread nothing but the status may be known.
+---@class rotor.http.LogEntry
+---@field method string?
+---@field target string?
+---@field version string?
+---@field host string?
+---@field user_agent string?
+---@field referer string?
+---@field remote string?
+---@field status integer 0: it was not answered
+---@field whole boolean all of the answer was written
+---@field received integer bytes of its head and, decoded, of its body
+---@field sent integer bytes of its answer
+---@field seconds number from the end of its head to the end of its answer
+
+---@class rotor.http.Handler
+
+--- Each transition is called with `self`, the request and the response, and returns what the request
+--- waits for next: what req:ok(), hold(), and_flush(), same(), done() or error() returns; those of which
+--- that is not said here return nothing.
+---@class rotor.http.HandlerTransitions
+---@field headers_received? fun(self, req: rotor.http.Request, res: rotor.http.Response): rotor.http.Receive the head is there; without it bodies are told whole, or, without request_received, as they come
+---@field request_received? fun(self, req: rotor.http.Request, res: rotor.http.Response): rotor.http.Answer all of it is there
+---@field request_chunk? fun(self, req: rotor.http.Request, res: rotor.http.Response, data: string): rotor.http.Answer some of a progressive body
+---@field request_end? fun(self, req: rotor.http.Request, res: rotor.http.Response): rotor.http.Answer the body has ended
+---@field flushed? fun(self, req: rotor.http.Request, res: rotor.http.Response): rotor.http.Answer output is sent as far as req:and_flush() has asked
+---@field wakeup? fun(self, req: rotor.http.Request, res: rotor.http.Response): rotor.http.Answer somebody woke the connection, by its handle()
+---@field timeout? fun(self, req: rotor.http.Request, res: rotor.http.Response): rotor.http.Answer the deadline has passed; without it: 503
+---@field hangup? fun(self, req: rotor.http.Request, res: rotor.http.Response): rotor.http.Answer the client has closed its direction while the request waits: most likely it has left
+---@field bad_request? fun(self, req: rotor.http.Request, res: rotor.http.Response, name: string, message: string) it is not acceptable, or not all of it came; what was not understood of it is empty. Returns nothing; may answer
+---@field error_page? fun(self, req: rotor.http.Request, res: rotor.http.Response, status: integer, why: string?) the server is about to answer by itself; returns nothing; may answer instead, or add headers
+---@field request_over? fun(self, req: rotor.http.Request, res: rotor.http.Response) whatever has become of it; once for each request that any transition was told of. Returns nothing
+
+---@class rotor.http.Receive what headers_received returns
+
+---@class rotor.http.Answer what other transitions return
+
+--- A request. It is over when it has been answered and the handler has returned: then its fields
+--- throw. One that was answered before its handler returned is used again for the next request, so keep
+--- what you need of it, not the object.
 ---@class rotor.http.Request
 ---@field method string
 ---@field path string still percent-encoded; at least "/"
 ---@field query string? behind the first "?"
 ---@field target string as sent
 ---@field version "1.0"|"1.1"
+---@field host string of the target, or else of Host; "" in HTTP/1.0 without
 ---@field headers rotor.http.Headers
+---@field has_body boolean whether the head has announced one
+---@field length integer? of the body, as announced; nil: its end will tell
 ---@field body string "" when there is none
+---@field trailers rotor.http.Headers what came behind a body in chunks
 ---@field remote string? where it comes from
+local Request = {}
+
+--- Have `fn` called, once, when the client leaves while the request waits. For handlers that are one
+--- function; others have the transition `hangup`.
+---@param fn fun()
+---@return rotor.http.Request
+function Request:on_hangup(fn) end
+
+--- The connection's handle, to wake it by; the handler's `wakeup` is called.
+---@return rotor.Handle
+function Request:handle() end
+
+--- From headers_received: tell the body whole; more than `max` bytes are 413.
+---@param max? integer bytes; max_body of the server's options
+---@param seconds? number until `timeout`
+---@return rotor.http.Receive
+function Request:buffered(max, seconds) end
+
+--- From headers_received: tell the body as it comes; more than `max` bytes are 413.
+---@param max? integer bytes; any number
+---@param seconds? number until `timeout`
+---@return rotor.http.Receive
+function Request:progressive(max, seconds) end
+
+--- Wait: for wakeups, the deadline, and what there is to come of a progressive body. Without a deadline, for
+--- handler_timeout of the server's options, unless it is the client that is waited for.
+---@param seconds? number until `timeout`
+---@return rotor.http.Answer
+function Request:ok(seconds) end
+
+--- Wait, but for nothing of the body: it is not read until a transition answers otherwise. From
+--- headers_received: progressive, but not yet.
+---@param seconds? number until `timeout`
+---@param max? integer from headers_received: as of progressive
+---@return rotor.http.Answer|rotor.http.Receive
+function Request:hold(seconds, max) end
+
+--- What `answer` waits for, and until no more than `n` bytes of output are unsent: `flushed`.
+---@param answer rotor.http.Answer what ok or hold has returned just now
+---@param n integer bytes
+---@return rotor.http.Answer
+function Request:and_flush(answer, n) end
+
+--- Wait for the same as before.
+---@return rotor.http.Answer
+function Request:same() end
+
+--- The request was answered. If it was not: 500 is; and what was not finished is cut off.
+---@return rotor.http.Answer|rotor.http.Receive
+function Request:done() end
+
+--- Answer 500, or cut off what was begun; `value` goes to on_error.
+---@param value any
+---@return rotor.http.Answer|rotor.http.Receive
+function Request:error(value) end
 
 --- `headers["content-type"]` is the first value by that name, in whatever case; pairs(headers) goes
 --- through all in order.
@@ -918,16 +1032,59 @@ function http.serve(address, handler, options) end
 local Response = {}
 
 --- Answer: `res:send(200, "body")`, `res:send("body")`, `res:send(404)`. Once; a second time
---- throws.
----@overload fun(self: rotor.http.Response, body?: string|number): true?, string?, string?
+--- throws. The body may be a function, which is called for one piece after the other, as fast as the
+--- client takes them, until it returns nil.
+---@overload fun(self: rotor.http.Response, body?: string|number|fun(): string?): true?, string?, string?
 ---@param status integer? 200 to 599; the one of status(), or 200
----@param body? string|number
+---@param body? string|number|fun(): string?
 ---@return true?
 ---@return string? message
 ---@return string? name ECLOSED: the client has left, or has been answered 503
 function Response:send(status, body) end
 
---- The status of a send() without one.
+--- Begin to answer; the body follows by write() and finish(): of the Content-Length that was added, or else in
+--- chunks. What is written and not taken by the client is kept in memory: look at unsent(), and wait by
+--- req:and_flush().
+---@param status? integer as of send
+---@return true?
+---@return string? message
+---@return string? name
+function Response:start(status) end
+
+---@param ... string|number
+---@return true?
+---@return string? message
+---@return string? name ECLOSED: the client has left
+function Response:write(...) end
+
+--- Write the rest, if any, and end the body.
+---@param ... string|number
+---@return true?
+---@return string? message
+---@return string? name
+function Response:finish(...) end
+
+--- Add a trailer field, between start and finish, to a body in chunks.
+---@param name string
+---@param value string|number
+---@return rotor.http.Response
+function Response:trailer(name, value) end
+
+--- How many bytes written on the connection are still to be sent.
+---@return integer
+function Response:unsent() end
+
+--- The connection becomes a stream that runs `protocol`: by 101 and the header Upgrade that was added, if
+--- the client has asked for that, or by 200 to CONNECT. What was read behind the request is its
+--- first input.
+---@param protocol rotor.Protocol
+---@param options? { seed: any }
+---@return true?
+---@return string? message
+---@return string? name
+function Response:upgrade(protocol, options) end
+
+--- The status of a send() or start() without one.
 ---@param status integer 200 to 599
 ---@return rotor.http.Response
 function Response:status(status) end
@@ -939,7 +1096,7 @@ function Response:status(status) end
 ---@return rotor.http.Response
 function Response:header(name, value) end
 
---- Whether it has been answered, or cannot be any more.
+--- Whether all of the answer is on its way, or cannot be any more.
 ---@return boolean
 function Response:sent() end
 
