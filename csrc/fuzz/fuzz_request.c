@@ -1,12 +1,9 @@
 /* libFuzzer target for the request parser: the verdict and what is found do not depend on how the
-** bytes are split, everything found lies within them and obeys its own grammar, and the vectors
-** agree with the loop. Build: clang -fsanitize=fuzzer,address,undefined fuzz_request.c
-** http/{parser,scan}.c */
-#include "../http/parser.h"
-#include "../http/scan.h"
+** bytes are split, everything found lies within them and obeys its own grammar, and the parser without
+** vectors agrees at each step. */
+#include "../test/scalar.c"
 
 #include <stdlib.h>
-#include <string.h>
 
 #define REQUIRE(condition) ((condition) ? (void)0 : abort())
 
@@ -70,6 +67,22 @@ static void check_same(const rotor_http_head *a, const rotor_http_head *b)
     REQUIRE(memcmp(a->fields, b->fields, a->nfields * sizeof *a->fields) == 0);
 }
 
+/* By both parsers. */
+static ptrdiff_t parse(rotor_http_head *head, const char *data, size_t len,
+                       const rotor_http_limits *limit, rotor_http_progress *progress)
+{
+    static rotor_http_field twin_fields[128];
+    rotor_http_head twin = {.fields = twin_fields};
+    rotor_http_progress twin_progress = *progress;
+    ptrdiff_t n = rotor_http_parse_request(head, data, len, limit, progress);
+
+    REQUIRE(scalar_parse_request(&twin, data, len, limit, &twin_progress) == n);
+    REQUIRE(memcmp(progress, &twin_progress, sizeof twin_progress) == 0);
+    if (n > 0)
+        check_same(head, &twin);
+    return n;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     char *whole = copy((const char *)bytes, size);
@@ -77,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     for (int i = 0; i < 2; i++) {
         rotor_http_head head = {.fields = fields[0]}, other = {.fields = fields[1]};
         rotor_http_progress progress = {0};
-        ptrdiff_t n = rotor_http_parse_request(&head, whole, size, &limits[i], &progress), got;
+        ptrdiff_t n = parse(&head, whole, size, &limits[i], &progress), got;
         size_t cut = size > 0 ? bytes[size / 2] % size : 0;
         char *piece = copy(whole, cut);
 
@@ -85,9 +98,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
             check_head(&head, whole, n, limits[i].fields);
 
         progress = (rotor_http_progress){0};
-        got = rotor_http_parse_request(&other, piece, cut, &limits[i], &progress);
+        got = parse(&other, piece, cut, &limits[i], &progress);
         if (got == ROTOR_MORE)
-            got = rotor_http_parse_request(&other, whole, size, &limits[i], &progress);
+            got = parse(&other, whole, size, &limits[i], &progress);
         REQUIRE(got == n);
         if (n > 0)
             check_same(&head, &other);
@@ -96,14 +109,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         progress = (rotor_http_progress){0};
         got = ROTOR_MORE;
         for (size_t len = 1; len <= size && got == ROTOR_MORE; len++)
-            got = rotor_http_parse_request(&other, whole, len, &limits[i], &progress);
+            got = parse(&other, whole, len, &limits[i], &progress);
         REQUIRE(got == n);
         if (n > 0)
             check_same(&head, &other);
     }
-
-    for (const char *p = whole, *end = whole + size; p < end; p = rotor__scan_scalar(p, end) + 1)
-        REQUIRE(rotor__scan(whole, p, end) == rotor__scan_scalar(p, end));
     free(whole);
     return 0;
 }
