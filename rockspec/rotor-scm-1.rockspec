@@ -47,6 +47,7 @@ build = {
         "csrc/http/connection.c",
         "csrc/http/date.c",
         "csrc/http/drain.c",
+        "csrc/http/files_open.c",
         "csrc/http/message.c",
         "csrc/http/metrics.c",
         "csrc/http/mime.c",
