@@ -229,11 +229,11 @@ diagrams: module ## Draw the protocols of the examples, as they run, into build/
 # ---- Testing -------------------------------------------------------------------------------------
 
 # Each ends with one line "N passed, N failed". What is needed is fetched in one go beforehand.
-.PHONY: test check asan tsan fuzz
-test: ## Run every test there is: check, asan, tsan, fuzz, lint, install, rock
+.PHONY: test check asan tsan fuzz peers
+test: ## Run every test there is: check, asan, tsan, fuzz, peers, lint, install, rock
 	$(NEED) compiler libuv lua cmocka busted redis-server pkg-config \
-	    gcc fuzzer clang clang-format clang-tidy luacheck luarocks libev
-	@.ci/test check asan tsan fuzz lint install rock
+	    gcc fuzzer clang clang-format clang-tidy luacheck luarocks libev curl nginx wrk
+	@.ci/test check asan tsan fuzz peers lint install rock
 check: ## Run the C tests and the Lua specs
 	$(NEED) compiler libuv lua cmocka busted redis-server
 	@.ci/test check
@@ -246,6 +246,10 @@ tsan: ## Run the C tests under TSan
 fuzz: ## Run each fuzz target for a moment (FUZZ_RUNS=20000, FUZZ_SECONDS=20)
 	$(NEED) fuzzer libuv
 	@.ci/test fuzz
+
+peers: module examples ## Run the examples against curl, nginx and wrk
+	$(NEED) curl nginx wrk
+	@.ci/peers curl nginx wrk
 
 LINTS = lint-gcc lint-clang lint-headers lint-format lint-tidy lint-lua lint-rockspec
 .PHONY: lint need-lint $(LINTS)
