@@ -260,15 +260,26 @@ need-lint: need-lua need-cmocka need-libev
 
 ALL_H      = $(wildcard csrc/*.h csrc/*/*.h bench/*.h)
 LINT_FLAGS = $(FLAGS) $(LUA_CFLAGS) $(CMOCKA_CFLAGS)
-EACH_C     = printf '%s\n' $(ALL_C) | xargs -P "$$(nproc)" -I{}
+
+# A file that was found good is looked at again when it, or what it includes, has changed: its object is
+# younger then.
+linted     = $(patsubst %.c,build/lint/%.$(1),$(2))
+look       = $(call say,LINT,$(1))
+each       = +$(Q)$(MAKE) -s -j"$$(nproc)" $(call linted,$(1),$(2))
 
 # gcc sees some mistakes only when it optimises, so it compiles.
 lint-gcc:
-	$(call say,LINT,gcc)
-	$(Q)$(EACH_C) gcc $(LINT_FLAGS) -Werror -S -o /dev/null {}
+	$(call look,gcc)
+	$(call each,gcc,$(ALL_C))
 lint-clang:
-	$(call say,LINT,clang)
-	$(Q)$(EACH_C) clang $(LINT_FLAGS) -Werror -fsyntax-only {}
+	$(call look,clang)
+	$(call each,clang,$(ALL_C))
+build/lint/%.gcc: build/obj/%.o
+	$(Q)gcc $(LINT_FLAGS) -Werror -S -o /dev/null $*.c
+	$(Q)mkdir -p $(@D) && touch $@
+build/lint/%.clang: build/obj/%.o
+	$(Q)clang $(LINT_FLAGS) -Werror -fsyntax-only $*.c
+	$(Q)mkdir -p $(@D) && touch $@
 # Every header of the library stands by itself.
 lint-headers:
 	$(call say,LINT,headers)
@@ -280,11 +291,12 @@ lint-format:
 	    clang-format --dry-run -Werror --ferror-limit=1 {}
 # Not the module: clang-tidy does not know that luaL_error never returns.
 lint-tidy:
-	$(call say,LINT,clang-tidy)
-	@mkdir -p build/log
-	$(Q)printf '%s\n' $(LIB_C) $(EXAMPLE_C) | xargs -P "$$(nproc)" -I{} \
-	    clang-tidy --quiet {} -- $(LINT_FLAGS) > build/log/tidy 2>&1 || \
-	    { grep -v ' generated\.$$' build/log/tidy; exit 1; }
+	$(call look,clang-tidy)
+	$(call each,tidy,$(LIB_C) $(EXAMPLE_C))
+build/lint/%.tidy: build/obj/%.o
+	$(Q)mkdir -p $(@D)
+	$(Q)clang-tidy --quiet $*.c -- $(LINT_FLAGS) > $@.log 2>&1 || { grep -v ' generated\.$$' $@.log; exit 1; }
+	$(Q)mv $@.log $@
 lint-lua:
 	$(call say,LINT,luacheck)
 	$(Q)luacheck --quiet --no-color $(ALL_LUA) \
