@@ -73,7 +73,7 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 TESTS    := $(patsubst csrc/test/%.c,$(BUILD)/test/%,$(TEST_C))
 FUZZERS  := $(patsubst csrc/fuzz/%.c,$(BUILD)/fuzzers/%,$(FUZZ_C))
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(EXAMPLE_C))
-BENCHES  := $(patsubst %.c,$(BUILD)/%,$(BENCH_C))
+BENCHES  := $(patsubst %.c,$(BUILD)/%,$(BENCH_C)) $(BUILD)/bench/parser_scalar
 LOADED   := $(patsubst csrc/%,%,$(LOADED_C))
 LOADED   := $(patsubst test/lua/%.c,$(BUILD)/test/%.so,$(LOADED:examples/%.c=$(BUILD)/examples/%.so))
 LOADED_EXAMPLES := $(filter $(BUILD)/examples/%,$(LOADED))
@@ -162,13 +162,26 @@ $(LOADED_TESTS): $(BUILD)/test/%.so: $(BUILD)/obj/csrc/test/lua/%.o
 	$(LINK_LOADED)
 
 # Programs hold the library, so that they run from anywhere.
-$(EXAMPLES) $(BENCHES): $(BUILD)/%: $(BUILD)/obj/%.o $(BUILD)/librotor.a
+PROGRAMS = $(EXAMPLES) $(patsubst %.c,$(BUILD)/%,$(BENCH_C))
+$(PROGRAMS): $(BUILD)/%: $(BUILD)/obj/%.o $(BUILD)/librotor.a
 	$(call say,LINK,$(@:build/%=%))
 	@mkdir -p $(@D)
 	$(Q)$(COMPILER) $(SANITIZE) $^ -o $@ $(LDFLAGS) $(MORE_LIBS) $(UV_LIBS)
 
 $(call objects,bench/echo_libev.c): | need-libev
 $(BUILD)/bench/echo_libev: MORE_LIBS = -lev
+
+# The parser without SIMD: the compiler is told that there is none.
+$(BUILD)/bench/parser_scalar: bench/parser.c csrc/http/parser.c csrc/http/scan.c $(BUILD)/librotor.a
+	$(call say,LINK,$(@:build/%=%))
+	@mkdir -p $(@D)
+	$(Q)$(COMPILER) $(FLAGS) $(CFLAGS) -U__SSE2__ -U__ARM_NEON $^ -o $@ $(LDFLAGS) $(UV_LIBS)
+
+# Only where Go is installed. Nothing goes to its cache in the home directory.
+$(BUILD)/bench/http_go: bench/http_go.go
+	$(call say,GO,$(@:build/%=%))
+	@mkdir -p $(@D)
+	$(Q)GOCACHE=$(CURDIR)/$(BUILD)/go go build -o $@ $<
 
 # The one test in C of the Lua module holds both the module and Lua.
 $(BUILD)/obj/csrc/test/test_lua.o: EXTRA = $(CMOCKA_CFLAGS) $(LUA_CFLAGS)
@@ -214,7 +227,9 @@ serve: all ## Build, then serve HTTP with a handler in Lua on ADDR (127.0.0.1:80
 
 bench: all benches ## Measure rotor against its peers; prints a table in Markdown
 	$(NEED) wrk valgrind
-	$(NEED) nginx luv node redis-server redis-benchmark || echo 'bench: goes on without the peers that are missing'
+	$(NEED) nginx nginx-lua luv node go redis-server redis-benchmark || \
+	    echo 'bench: goes on without the peers that are missing'
+	@! command -v go >/dev/null || $(MAKE) --no-print-directory $(BUILD)/bench/http_go
 	@bench/run
 
 diagrams: module ## Draw the protocols of the examples, as they run, into build/diagrams/*.svg

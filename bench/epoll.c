@@ -1,4 +1,5 @@
-/* The floor: epoll, recv, a search for blank lines and one send of the fixed answers. */
+/* Usage: epoll PORT [BYTES of body]
+** The floor: epoll, recv, a search for blank lines and one send of the fixed answers. */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -36,7 +37,7 @@ static void serve(int fd)
     static char data[READ_SIZE];
     ssize_t n = recv(fd, data, sizeof data, 0);
     if (n > 0) {
-        size_t size = count_requests(data, (size_t)n, &since[fd]) * ANSWER_SIZE;
+        size_t size = answers_to(data, (size_t)n, &since[fd]);
         if (size == 0 || send(fd, answers, size, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)size)
             return;
     }
@@ -47,7 +48,7 @@ int main(int argc, char **argv)
 {
     struct epoll_event events[1024];
     int listener = listen_on(argc > 1 ? argv[1] : "8080"), epoll = epoll_create1(0), on = 1;
-    fill_answers();
+    fill_answers(argc > 2 ? argv[2] : NULL);
     watch(epoll, listener);
     for (;;) {
         int n = epoll_wait(epoll, events, 1024, -1);

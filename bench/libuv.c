@@ -7,7 +7,7 @@
 
 typedef struct {
     uv_tcp_t tcp;
-    size_t since; /* see count_requests() */
+    size_t since; /* see answers_to() */
 } connection;
 
 static void check(int status)
@@ -36,7 +36,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     connection *c = (connection *)stream;
     if (n >= 0) {
-        size_t size = count_requests(buf->base, (size_t)n, &c->since) * ANSWER_SIZE;
+        size_t size = answers_to(buf->base, (size_t)n, &c->since);
         uv_buf_t out = uv_buf_init(answers, (unsigned)size);
         if (size == 0 || uv_try_write(stream, &out, 1) == (int)size)
             return;
@@ -61,7 +61,7 @@ int main(int argc, char **argv)
 {
     struct sockaddr_in address;
     uv_tcp_t listener;
-    fill_answers();
+    fill_answers(NULL);
     check(uv_ip4_addr("127.0.0.1", argc > 1 ? atoi(argv[1]) : 8080, &address));
     check(uv_tcp_init(uv_default_loop(), &listener));
     check(uv_tcp_bind(&listener, (struct sockaddr *)&address, 0));

@@ -2,9 +2,10 @@
 # is a fault; with check=1 also when rotor is above a budget that repeats exactly, or was not
 # measured against it.
 #
-#   load SERVER LOAD ROUND REQUESTS US USER_TICKS SYSTEM_TICKS P99_US ERRORS
-#       and for echo: P50_US ALL_REQUESTS CPU_NS
+#   load SERVER LOAD ROUND REQUESTS US USER_TICKS SYSTEM_TICKS P99_US ERRORS P50_US ALL_REQUESTS CPU_NS
 #   instructions SERVER TOTAL_OF_FEW TOTAL_OF_MANY REQUESTS_BETWEEN
+#   web-instructions SERVER LOAD INSTRUCTIONS      unable SERVER LOAD REASON
+#   parser HEAD SEARCHES BYTES FIELDS NS BYTES_FOR_A_TICK INSTRUCTIONS
 #   redis CLIENT COMMAND ROUND RATE
 #   idle SERVER BYTES      answer SERVER BYTES      missing SERVER REASON      fault TEXT
 
@@ -15,6 +16,10 @@ BEGIN {
     label["epoll"] = "raw epoll"
     label["libuv"] = "bare libuv"
     label["luv"] = "bare luv"
+    label["nginx-lua"] = "nginx + Lua"
+    label["go"] = "Go"
+    label["web-c"] = "rotor, C"
+    label["web-lua"] = "rotor, Lua"
     label["echo-c"] = "rotor, C"
     label["echo-lua"] = "rotor, Lua"
     label["echo-libev"] = "libev"
@@ -25,6 +30,12 @@ BEGIN {
     label["c100"] = "`-t1 -c100`"
     label["c400"] = "`-t2 -c400`"
     label["pipelined"] = "`-t1 -c100`, 16 pipelined"
+    label["1k"] = "1 KiB"
+    label["64k"] = "64 KiB"
+    label["echo"] = "POST of 1 KiB, sent back"
+    label["headers"] = "100 header fields"
+    label["close"] = "a connection for each"
+    label["open"] = "10,000 connections"
 
     # Lua pipelined: 1.15 times hyper, which reached 0.766 of raw epoll where both were measured.
     budget["user", "rotor-c"] = 0.35
@@ -41,12 +52,13 @@ BEGIN {
 
 $1 == "load" {
     n = ++runs[$3, $2]
-    all = NF > 10 ? $12 : $5 # the CPU time is of all, the rate without those of the warm-up
+    all = $12 # the CPU time is of all, the rate without those of a warm-up
     round_of[$3, $2, n] = $4
     rate[$3, $2, n] = rate_in[$3, $2, $4] = $5 / $6 * 1e6
     user[$3, $2, n] = $7 / tick / all * 1e6
     kernel[$3, $2, n] = $8 / tick / all * 1e6
     cpu = $13 > 0 ? $13 / 1e9 : ($7 + $8) / tick # in seconds
+    cost[$3, $2, n] = cost_in[$3, $2, $4] = cpu / all
     thrift[$3, $2, n] = thrift_in[$3, $2, $4] = cpu ? all / cpu : 0
     busy[$3, $2, n] = cpu ? rate[$3, $2, n] / thrift[$3, $2, n] * 100 : 0
     p99[$3, $2, n] = $9 / 1000
@@ -57,6 +69,12 @@ $1 == "instructions" {
     once = sprintf("%.0f", ($4 - $3) / $5) + 0
     if (!($2 in lowest) || once < lowest[$2]) lowest[$2] = once
     if (!($2 in highest) || once > highest[$2]) highest[$2] = once
+}
+$1 == "web-instructions" { web_instructions[$3, $2] = $4 }
+$1 == "unable" { unable[$3, $2] = $4 }
+$1 == "parser" {
+    parsed[$2, ++parsed_as[$2]] = $3 "|" grouped($4) "|" $5 "|" $6 "|" ($7 > 0 ? $7 : "–") "|" \
+        ($8 ? grouped($8) : "–")
 }
 $1 == "redis" {
     n = ++runs[$3, $2]
@@ -155,6 +173,22 @@ function echo_row(load, server,    by_rate, by_cpu, cell) {
         (load == "echo1" && server in lowest ? grouped(lowest[server]) : "") "|" cell)
 }
 
+function web_row(load, server,    counted) {
+    if ((load, server) in unable || !runs[load, server]) {
+        row(name(load) "|" name(server) "|" \
+            ((load, server) in unable ? unable[load, server] : why_not(server)) "|||||||||")
+        return
+    }
+    counted = (load, server) in web_instructions
+    row(name(load) "|" name(server) "|" grouped(median(rate, load, server)) "|" \
+        ratio_cell(compare(rate, rate_in, load, server, "web-c")) "|" \
+        ratio_cell(compare(cost, cost_in, load, server, "web-c")) "|" \
+        sprintf("%.2f|%.2f|%.0f %%|%.2f|%.2f|%d|", median(user, load, server), \
+            median(kernel, load, server), median(busy, load, server), median(p50, load, server), \
+            median(p99, load, server), errors[load, server]) \
+        (counted ? grouped(web_instructions[load, server]) : "–"))
+}
+
 function redis_row(command) {
     if (!runs[command, "redis-lua"] || !runs[command, "redis-benchmark"]) {
         row(command "|" why_not("redis") "||")
@@ -223,6 +257,22 @@ END {
         row("load|server|requests/s|× epoll|user µs|system µs|p99 ms|errors|budget")
         for (l = 1; l <= loads; l++)
             for (s = 1; s <= servers; s++) load_row(load_list[l], server_list[s])
+        print_table(2)
+    }
+    if (only == "" || only == "web") {
+        webs = split(web_names, web_list, " ")
+        row("load|server|requests/s|× rotor, C|CPU × rotor, C|user µs|system µs|busy|p50 ms|p99 ms|" \
+            "errors|instructions")
+        web_count = split(web_loads, web_load_list, " ")
+        for (l = 1; l <= web_count; l++)
+            for (s = 1; s <= webs; s++) web_row(web_load_list[l], web_list[s])
+        print_table(2)
+    }
+    if (only == "" || only == "parser") {
+        row("head of|searches|bytes|fields|ns|bytes for a TSC tick|instructions")
+        head_count = split(heads, head_list, " ")
+        for (h = 1; h <= head_count; h++)
+            for (s = 1; (head_list[h], s) in parsed; s++) row(head_list[h] "|" parsed[head_list[h], s])
         print_table(2)
     }
     if (only == "" || only == "echo") {

@@ -1,0 +1,26 @@
+-- Usage: build/lua bench/http_rotor.lua PORT
+-- The answers that the loads of bench/run ask for: /, /1k, /64k, and POST /echo.
+local rotor = require "rotor"
+local http = require "rotor.http"
+
+local letters = ("abcdefghijklmnopqrstuvwxyz"):rep(65536 // 26 + 1)
+local bodies = {
+  ["/"] = "Hello, World!",
+  ["/1k"] = letters:sub(1, 1024),
+  ["/64k"] = letters:sub(1, 65536),
+}
+
+assert(http.serve(arg[1] or "8080", function(req, res)
+  local path = req.path
+  local body = bodies[path]
+  res:header("Content-Type", "text/plain")
+  if body then
+    res:send(200, body)
+  elseif path == "/echo" and req.method == "POST" then
+    res:send(200, req.body)
+  else
+    res:send(404)
+  end
+end))
+rotor.on_signal("TERM", rotor.stop)
+rotor.run()
