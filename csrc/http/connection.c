@@ -6,7 +6,7 @@
 
 #include "private.h"
 
-enum { FIRST_BYTES = 1, LINGER_MS = 2000, LAST_MS = 100 };
+enum { FIRST_BYTES = 1, LINGER_MS = 1000, LAST_MS = 100 };
 
 static uint64_t in_ms(const rotor_scope *scope, uint32_t ms)
 {

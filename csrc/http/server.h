@@ -4,7 +4,7 @@
 ** dispatch leaves in one write. A handler answers at once, or says that it waits and answers after a
 ** wakeup or from any other transition of the loop; whole, or piece by piece. It gets a body whole, or
 ** as it comes. A bad message is answered with its status after all requests before it, and nothing behind
-** it is looked at: the connection is half-closed, drained for two seconds at most, and closed. So it is
+** it is looked at: the connection is half-closed, drained for a second at most, and closed. So it is
 ** behind a CONNECT, too, unless the handler takes the connection over.
 **
 ** What a server allows, and what it answers when that is passed (rotor_http_config):

@@ -32,7 +32,7 @@ static void refuses_after(web *w, uint64_t ms, int status)
     web_wait(w, 1);
     assert_string_equal(web_received(w), web_refusal(status, NULL));
     assert_true(web_is_shut(w));
-    closes_after(w, 2000);
+    closes_after(w, 1000);
 }
 
 static void connect_again(web *w)
@@ -413,7 +413,7 @@ static void a_last_answer_is_sent_to_its_end(void **state)
         assert_int_equal(web_is_gone(&w), !cases[i].lingers);
         if (cases[i].lingers) {
             assert_true(web_is_shut(&w));
-            closes_after(&w, 2000);
+            closes_after(&w, 1000);
         }
         assert_int_equal(w.requests, 1);
         assert_int_equal(w.errors, 0);
