@@ -119,7 +119,7 @@ static void a_refused_client_is_left_in_the_end(void **state)
     int fd = sockets_connect(s.address);
     sockets_send(fd, "bad\n");
     assert_int_equal(sockets_end(s.web.loop, fd, NULL), 0);
-    web_wait(&s.web, 1999);
+    web_wait(&s.web, 999);
     assert_int_equal(rotor_loop_count(s.web.loop), 2);
     web_wait(&s.web, 1);
     assert_int_equal(rotor_loop_count(s.web.loop), 1);
