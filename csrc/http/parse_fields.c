@@ -111,3 +111,18 @@ int rotor_http_error_status(int code)
         return 500;
     }
 }
+
+void rotor_http_limits_complete(rotor_http_limits *limits)
+{
+    static const rotor_http_limits usual = ROTOR_HTTP_LIMITS_DEFAULT;
+#define COMPLETE(member) limits->member = limits->member ? limits->member : usual.member
+    COMPLETE(request_line);
+    COMPLETE(head);
+    COMPLETE(fields);
+    COMPLETE(empty_lines);
+    COMPLETE(chunk_line);
+    COMPLETE(chunk_extensions);
+    COMPLETE(trailers);
+    COMPLETE(body);
+#undef COMPLETE
+}

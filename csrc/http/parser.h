@@ -43,6 +43,9 @@ typedef struct rotor_http_limits {
         .chunk_extensions = 16384, .trailers = 8192, .body = 8u << 20                              \
     }
 
+/* Put its default in the place of each limit that is 0. */
+void rotor_http_limits_complete(rotor_http_limits *limits);
+
 typedef struct rotor_http_head {
     rotor_http_span method;
     rotor_http_span target;  /* as sent: origin, absolute, authority or asterisk form */

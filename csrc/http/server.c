@@ -16,27 +16,13 @@ static uint32_t or_default(uint32_t given, uint32_t usual)
     return given ? given : usual;
 }
 
-static void set_limits(rotor_http_limits *limits)
-{
-    static const rotor_http_limits usual = ROTOR_HTTP_LIMITS_DEFAULT;
-    limits->request_line = or_default(limits->request_line, usual.request_line);
-    limits->head = or_default(limits->head, usual.head);
-    limits->fields = or_default(limits->fields, usual.fields);
-    limits->empty_lines = or_default(limits->empty_lines, usual.empty_lines);
-    limits->chunk_line = or_default(limits->chunk_line, usual.chunk_line);
-    limits->chunk_extensions = or_default(limits->chunk_extensions, usual.chunk_extensions);
-    limits->trailers = or_default(limits->trailers, usual.trailers);
-    if (!limits->body)
-        limits->body = usual.body;
-}
-
 rotor_http_server *rotor_http_server_new(const rotor_http_handler *handler,
                                          const rotor_http_config *given)
 {
     rotor_http_config config = {0};
     if (given)
         config = *given;
-    set_limits(&config.limits);
+    rotor_http_limits_complete(&config.limits);
     rotor_http_server *server = rotor_alloc_zero(sizeof *server);
     rotor_http__exchange *shared = rotor_http__exchange_new(config.limits.fields);
     rotor_block *scratch = rotor_block_new(SCRATCH);
