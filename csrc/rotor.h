@@ -34,6 +34,7 @@
 #include "http/websocket_frame.h"
 #include "http/url.h"
 #include "http/ask.h"
+#include "http/client.h"
 #include "http/metrics.h"
 
 #endif
