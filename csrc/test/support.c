@@ -1,18 +1,27 @@
 #include "support.h"
 
 #include <dirent.h>
+#include <malloc.h>
 #include <stdatomic.h>
 
 #include "test.h"
 
-static atomic_size_t live, attempts, failed;
+static atomic_size_t live, bytes, attempts, failed;
 static size_t fail_at;
 static bool fail_for_good;
 
+/* With the word that malloc keeps before each block. */
+static size_t size_of(void *ptr)
+{
+    return ptr ? malloc_usable_size(ptr) + sizeof(size_t) : 0;
+}
+
 static void *resize(void *context, void *ptr, size_t size)
 {
+    size_t before = size_of(ptr);
     if (size == 0) {
         atomic_fetch_sub(&live, 1);
+        atomic_fetch_sub(&bytes, before);
         free(ptr);
         return NULL;
     }
@@ -24,6 +33,8 @@ static void *resize(void *context, void *ptr, size_t size)
     void *result = realloc(ptr, size);
     if (!ptr && result)
         atomic_fetch_add(&live, 1);
+    if (result)
+        atomic_fetch_add(&bytes, size_of(result) - before);
     return result;
 }
 
@@ -32,6 +43,7 @@ void test_alloc_install(size_t nth, bool for_good)
     fail_at = nth;
     fail_for_good = for_good;
     atomic_store(&live, 0);
+    atomic_store(&bytes, 0);
     atomic_store(&attempts, 0);
     atomic_store(&failed, 0);
     rotor_allocator_set(&(rotor_allocator){resize, NULL});
@@ -40,6 +52,11 @@ void test_alloc_install(size_t nth, bool for_good)
 size_t test_alloc_live(void)
 {
     return atomic_load(&live);
+}
+
+size_t test_alloc_bytes(void)
+{
+    return atomic_load(&bytes);
 }
 
 size_t test_alloc_failed(void)

@@ -20,8 +20,10 @@ int test_end(void **state);
 ** alive. TEST installs it for a test with (0, false). */
 void test_alloc_install(size_t fail_at, bool for_good);
 
-/* How many blocks are alive, and how many allocations have failed since it was installed. */
+/* How many blocks are alive, what they take with all that malloc adds, and how many allocations have
+** failed since it was installed. */
 size_t test_alloc_live(void);
+size_t test_alloc_bytes(void);
 size_t test_alloc_failed(void);
 
 /* Call `scenario` with every single allocation of it failing, and with all from that one on, until it
