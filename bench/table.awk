@@ -6,6 +6,7 @@
 #   instructions SERVER TOTAL_OF_FEW TOTAL_OF_MANY REQUESTS_BETWEEN
 #   web-instructions SERVER LOAD INSTRUCTIONS      unable SERVER LOAD REASON
 #   parser HEAD SEARCHES BYTES FIELDS NS BYTES_FOR_A_TICK INSTRUCTIONS
+#   slow SERVER ROUND P99_ALONE_US P99_BESIDE_US P99_ENDING_US BYTES GONE_AFTER
 #   redis CLIENT COMMAND ROUND RATE
 #   idle SERVER BYTES      answer SERVER BYTES      missing SERVER REASON      fault TEXT
 
@@ -80,6 +81,15 @@ $1 == "redis" {
     n = ++runs[$3, $2]
     round_of[$3, $2, n] = $4
     rate[$3, $2, n] = rate_in[$3, $2, $4] = $5
+}
+$1 == "slow" {
+    n = ++runs["slow", $2]
+    alone["slow", $2, n] = $4
+    beside["slow", $2, n] = $5
+    ending["slow", $2, n] = $6
+    factor["slow", $2, n] = $4 > 0 ? $5 / $4 : 0
+    slow_bytes["slow", $2, n] = $7
+    gone["slow", $2, n] = $8
 }
 $1 == "idle" { idle[$2] = $3 }
 $1 == "answer" { answer[$2] = $3 }
@@ -189,6 +199,21 @@ function web_row(load, server,    counted) {
         (counted ? grouped(web_instructions[load, server]) : "–"))
 }
 
+# The budget: others' p99 within twice the usual, 4 KiB each, gone a second after the
+# ten that a head may take.
+function slow_row(server,    times, bytes, seconds) {
+    if (!runs["slow", server]) {
+        row(name(server) "|" why_not(server) "||||||")
+        return
+    }
+    times = median(factor, "slow", server)
+    bytes = median(slow_bytes, "slow", server)
+    seconds = median(gone, "slow", server)
+    row(name(server) "|" sprintf("%d|%d|%.2f|%d|%s|%.1f|", median(alone, "slow", server), \
+        median(beside, "slow", server), times, median(ending, "slow", server), grouped(bytes), seconds) \
+        "× ≤ 2, ≤ 4,096, ≤ 11 s" (times <= 2 && bytes <= 4096 && seconds <= 11.2 ? ", kept" : ", MISSED"))
+}
+
 function redis_row(command) {
     if (!runs[command, "redis-lua"] || !runs[command, "redis-benchmark"]) {
         row(command "|" why_not("redis") "||")
@@ -267,6 +292,13 @@ END {
         for (l = 1; l <= web_count; l++)
             for (s = 1; s <= webs; s++) web_row(web_load_list[l], web_list[s])
         print_table(2)
+    }
+    if (only == "" || only == "slow") {
+        slows = split(slow_names, slow_list, " ")
+        row("10,000 slow clients|p99 alone, µs|p99 beside, µs|×|p99 while they end, µs|bytes each|" \
+            "all gone after, s|budget")
+        for (s = 1; s <= slows; s++) slow_row(slow_list[s])
+        print_table(1)
     }
     if (only == "" || only == "parser") {
         row("head of|searches|bytes|fields|ns|bytes for a TSC tick|instructions")
