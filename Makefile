@@ -172,7 +172,8 @@ $(call objects,bench/echo_libev.c): | need-libev
 $(BUILD)/bench/echo_libev: MORE_LIBS = -lev
 
 # The parser without SIMD: the compiler is told that there is none.
-$(BUILD)/bench/parser_scalar: bench/parser.c csrc/http/parser.c csrc/http/scan.c $(BUILD)/librotor.a
+$(BUILD)/bench/parser_scalar: bench/parser.c csrc/http/scan.c $(wildcard csrc/http/parse*.c) \
+                              $(BUILD)/librotor.a
 	$(call say,LINK,$(@:build/%=%))
 	@mkdir -p $(@D)
 	$(Q)$(COMPILER) $(FLAGS) $(CFLAGS) -U__SSE2__ -U__ARM_NEON $^ -o $@ $(LDFLAGS) $(UV_LIBS)
