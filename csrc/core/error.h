@@ -67,7 +67,8 @@
     XX(HTTP_EBODYSIZE, -10120, 413, "body too large (RFC 9110 15.5.14)")                           \
     XX(HTTP_ECHUNKSIZE, -10121, 400, "chunk line, extensions or trailers too long (section 7.1)")  \
     XX(HTTP_EEXPECT, -10122, 417, "expectation is not 100-continue (RFC 9110 10.1.1)")             \
-    XX(HTTP_ECONNECTION, -10123, 400, "malformed Connection header (RFC 9110 7.6.1)")              \
+    XX(HTTP_ECONNECTION, -10123, 400,                                                              \
+       "Connection is no list of tokens, or names Host or Content-Length (RFC 9110 7.6.1)")        \
     XX(HTTP_ESTATUSLINE, -10124, 502, "malformed status line (section 4)")                         \
     XX(HTTP_ESTATUS, -10125, 502, "status is not three digits, 100 to 999 (RFC 9110 section 15)")
 

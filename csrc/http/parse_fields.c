@@ -65,7 +65,9 @@ int rotor__read_coding(const char *p, const char *end)
     }
 }
 
-/* Connection (RFC 9110 section 7.6.1): a list of tokens, where empty elements count for nothing. */
+/* Connection (RFC 9110 section 7.6.1): a list of tokens, where empty elements count for nothing. It may
+** not name what is meant for all recipients: who passes the message on would have to drop that, and the
+** next would see other framing, or another host. */
 int rotor__read_connection(const char *p, const char *end)
 {
     int seen = 0;
@@ -80,6 +82,8 @@ int rotor__read_connection(const char *p, const char *end)
             seen |= ROTOR__KEEP_ALIVE;
         else if (ROTOR__IS(option, p, "upgrade"))
             seen |= ROTOR__UPGRADE;
+        else if (ROTOR__IS(option, p, "content-length") || ROTOR__IS(option, p, "host"))
+            return ROTOR_HTTP_ECONNECTION;
         p = rotor__skip_ows(p);
         if (p < end && *p++ != ',')
             return ROTOR_HTTP_ECONNECTION;

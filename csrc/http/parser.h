@@ -97,6 +97,7 @@ typedef struct rotor_http_progress {
 ** - an empty Host is refused unless the target has an authority; so is a port above 65535;
 ** - HTTP/1.2 to 1.9 are read as 1.1; any other major version is refused (505);
 ** - Content-Length may be repeated, or be a list, if all its numbers are equal;
+** - Connection may not name Host or Content-Length, which are not the connection's to drop;
 ** - a coding other than chunked is 501, as is a list of such that may end in chunked; a list that
 **   names chunked elsewhere or twice, a repeated Transfer-Encoding and an empty one are 400;
 ** - of several faults of the whole head, what is ambiguous (400) goes before what is merely not

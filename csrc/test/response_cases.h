@@ -121,6 +121,9 @@ static const struct head accepted[] = {
        "200 OK 1.0 [Connection=Keep-Alive]"),
     OK("9112 9.3: both in 1.0", OLD("Connection: keep-alive, close"),
        "200 OK 1.0 close [Connection=keep-alive, close]"),
+    OK("9110 7.6.1: fields of the connection, as some servers name them",
+       R200("Connection: Transfer-Encoding, keep-alive"),
+       "200 OK [Connection=Transfer-Encoding, keep-alive]"),
     OK("9110 7.8: upgrade", R200("Connection: x, UPGRADE"), "200 OK upgrade [Connection=x, UPGRADE]"),
     OK("9110 7.8: Upgrade that is no option, as in a 426",
        "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\n\r\n",
@@ -281,6 +284,9 @@ static const struct head refused[] = {
     NO("9110 7.6.1: option is no token", R200("Connection: a=b"), HTTP_ECONNECTION),
     NO("9110 7.6.1: option quoted", R200("Connection: \"close\""), HTTP_ECONNECTION),
     NO("9110 7.6.1: options without a comma", R200("Connection: close keep-alive"),
+       HTTP_ECONNECTION),
+
+    NO("9110 7.6.1: the length is not the connection's", R200("Connection: content-length"),
        HTTP_ECONNECTION),
 
     NO("left to right: the version before a field", "HTTP/2.0 200 OK\r\nA : b\r\n\r\n",
