@@ -1,6 +1,7 @@
 -- Usage: http_echo.lua PORT | ADDR:PORT
--- An HTTP server that answers any method and path with 200 and the request's own body: when it is there, or,
--- below /stream, piece by piece as it comes, of any size, and no faster than the client takes it back.
+-- An HTTP server that answers any method and path with 200 and the request's own body: when it is
+-- there, or, below /stream, piece by piece as it comes, of any size, and no faster than the client
+-- takes it back.
 local rotor = require "rotor"
 local http = require "rotor.http"
 

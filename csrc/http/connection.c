@@ -483,7 +483,7 @@ static __attribute__((noinline)) rotor_intent receive(rotor_http *h, rotor_scope
         handler->request_received ? rotor_http_buffered(0) : rotor_http_progressive(0);
     x->body_since = x->body_seen = x->body_total = 0;
     x->chunked = (rotor_http_chunked){0};
-    x->notes.expected = x->head.expect_continue;
+    x->notes.expected = x->head.expect_continue && rotor_http_has_body(h);
     x->notes.reading = true;
     if (handler->headers_received) {
         h->state = HTTP__CALLING;

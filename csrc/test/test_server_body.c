@@ -245,6 +245,7 @@ static void the_client_is_told_to_go_on_when_it_is_wanted(void **state)
     open_and_connect(&w);
     web_asks(&w, EXPECTS(3), CONTINUE);
     web_asks(&w, "abc", OK(3, "abc"));
+    web_asks(&w, EXPECTS(0), OK(0, ""));
     web_asks(&w, EXPECTS(3) "a", "");
     web_asks(&w, "bc", OK(3, "abc"));
     web_close(&w);

@@ -1,5 +1,5 @@
--- What the functions share that declare machines, protocols and handlers by a name and a table: finding
--- mistakes, and saying what was meant.
+-- What the functions share that declare machines, protocols and handlers by a name and a table:
+-- finding mistakes, and saying what was meant.
 local declare = {}
 
 local takes_options = { protocol = true, datagram = true }
@@ -74,8 +74,8 @@ function declare.mistake(transitions, known, what)
   end
 end
 
---- Check the name, then the table of transitions, of what `module.what "Name" { … }` declares, and make it.
---- `kind` is what it is called in messages, where that is not `what`.
+--- Check the name, then the table of transitions, of what `module.what "Name" { … }` declares, and
+--- make it. `kind` is what it is called in messages, where that is not `what`.
 function declare.class(module, what, make, known, name, options, kind)
   if type(name) ~= "string" then
     error(('%s.%s: a name expected, got %s'):format(module, what, type(name)), 3)
