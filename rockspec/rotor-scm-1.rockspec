@@ -98,6 +98,7 @@ build = {
         "csrc/stream/plain.c",
         "csrc/stream/stream.c",
         "csrc/stream/stream_pass.c",
+        "csrc/stream/stream_pull.c",
         "csrc/stream/trace.c",
         "csrc/stream/trace_diagram.c",
       },

@@ -29,6 +29,7 @@
     XX(ELISTENING, -10017, "not a stream socket that listens")                                     \
     XX(ELOAD, -10018, "not a module that can be loaded")                                           \
     XX(EVERSION, -10019, "made for another version of rotor")                                      \
+    XX(ETRUNCATED, -10020, "the file ended before all that was to be sent of it")                  \
     XX(HTTP_EURL, -10130, "not an http:// URL")                                                    \
     XX(HTTP_ESCHEME, -10131,                                                                       \
        "only http:// is spoken here; TLS, for https://, is a rock of its own")                     \

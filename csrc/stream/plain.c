@@ -1,6 +1,12 @@
 /* The plain transport: a connected, non-blocking socket. */
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#ifdef __linux__
+#include <sys/sendfile.h>
+#endif
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "address.h"
@@ -31,6 +37,38 @@ static ssize_t plain_send(rotor_stream *s, const void *data, size_t n)
     return negated(sent);
 }
 
+#ifdef __linux__
+/* Nothing tells sendfile() not to raise SIGPIPE, so that waits meanwhile, and is taken away: unless one
+** was waiting before. */
+static ssize_t plain_send_file(rotor_stream *s, int fd, uint64_t offset, size_t n)
+{
+    const struct timespec now = {0};
+    sigset_t pipe, before, pending;
+    off_t at = (off_t)offset;
+    ssize_t sent;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    bool waiting = sigismember(&before, SIGPIPE) == 1 && !sigpending(&pending) &&
+                   sigismember(&pending, SIGPIPE) == 1;
+    do
+        sent = sendfile(s->io.fd, fd, &at, n);
+    while (sent < 0 && errno == EINTR);
+    ssize_t result = negated(sent);
+    /* Some may have been sent before the peer was found to be gone. */
+    if (result != (ssize_t)n && result != UV_EAGAIN && !waiting)
+        while (sigtimedwait(&pipe, NULL, &now) < 0 && errno == EINTR)
+            continue;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result;
+}
+#else
+static ssize_t plain_send_file(rotor_stream *s, int fd, uint64_t offset, size_t n)
+{
+    return UV_ENOSYS;
+}
+#endif
+
 static int plain_shutdown(rotor_stream *s)
 {
     return shutdown(s->io.fd, SHUT_WR) ? -errno : 0;
@@ -59,6 +97,7 @@ const rotor_transport rotor_plain = {
     .name = "plain",
     .recv = plain_recv,
     .send = plain_send,
+    .send_file = plain_send_file,
     .shutdown = plain_shutdown,
     .want = plain_want,
     .error = plain_error,

@@ -21,9 +21,11 @@ enum {
     ROTOR__FULL = 16, /* output is above the high-water mark and has not gone below half of it */
     ROTOR__SHUT_ASKED = 32, /* half-close as soon as the output is sent */
     ROTOR__SHUT = 64,
-    ROTOR__OVER = 128,   /* broken or ended: nothing can be written any more */
-    ROTOR__PASSED = 256, /* with ROTOR__HANDSHAKE: only the protocol is still to begin */
-    ROTOR__HUNG_UP = 512 /* which was told */
+    ROTOR__OVER = 128,     /* broken or ended: nothing can be written any more */
+    ROTOR__PASSED = 256,   /* with ROTOR__HANDSHAKE: only the protocol is still to begin */
+    ROTOR__HUNG_UP = 512,  /* which was told */
+    ROTOR__PULLING = 1024, /* there is more output to be had from the protocol's pull */
+    ROTOR__IN_PULL = 2048  /* which runs, and may write */
 };
 
 /* Those that stay with a connection, whatever protocol it runs. */
@@ -35,6 +37,25 @@ enum { ROTOR__LASTING = ROTOR__AT_EOF | ROTOR__SHUT_ASKED | ROTOR__SHUT };
     const rotor_protocol *found = (s)->protocol;                                                   \
     while (__builtin_expect(!found->member, 0) && found->parent)                                   \
     found = found->parent
+
+/* Whether output can be added. */
+static inline bool rotor__stream_takes_output(const rotor_stream *s)
+{
+    const uint32_t not_any_more = ROTOR__HANDSHAKE | ROTOR__SHUT_ASKED | ROTOR__OVER;
+    if (s->flags & not_any_more || s->intent.kind >= ROTOR_INTENT_DONE)
+        return s->flags & ROTOR__IN_PULL;
+    return true;
+}
+
+/* Whether something is still to be sent. */
+static inline bool rotor__stream_is_sending(const rotor_stream *s)
+{
+    return rotor_buf_len(&s->output) > 0 || s->flags & ROTOR__PULLING;
+}
+
+/* Call the protocol's pull, with no output there. 1: something has changed; 0: the peer takes no more; or an
+** error. */
+int rotor__stream_pull(rotor_stream *s, rotor_scope *scope);
 
 /* The stream was asked to pass its connection on. */
 rotor_response rotor__stream_pass(rotor_stream *s, rotor_scope *scope);
@@ -132,6 +153,7 @@ enum {
     ROTOR__BY_CREATE,
     ROTOR__BY_BYTES_READ,
     ROTOR__BY_BYTES_FLUSHED,
+    ROTOR__BY_PULL,
     ROTOR__BY_TIMEOUT,
     ROTOR__BY_WAKEUP,
     ROTOR__BY_EXCEPTION,

@@ -78,7 +78,7 @@ static int flush(rotor_stream *s)
 
 rotor_buf *rotor_stream_output(rotor_stream *s)
 {
-    if (s->flags & (ROTOR__HANDSHAKE | ROTOR__SHUT_ASKED | ROTOR__OVER) || is_closing(s))
+    if (!rotor__stream_takes_output(s))
         return NULL;
     bool running = s->flags & ROTOR__RUNNING;
     if (rotor_buf_len(&s->output) == 0) {
@@ -109,7 +109,7 @@ void rotor_stream_shutdown(rotor_stream *s)
 static void shut_if_asked(rotor_stream *s)
 {
     bool asked = s->flags & ROTOR__SHUT_ASKED || s->intent.kind == ROTOR_INTENT_LINGER;
-    if (asked && !(s->flags & ROTOR__SHUT) && rotor_buf_len(&s->output) == 0) {
+    if (asked && !(s->flags & ROTOR__SHUT) && !rotor__stream_is_sending(s)) {
         s->flags |= ROTOR__SHUT;
         (void)s->transport->shutdown(s);
     }
@@ -166,10 +166,15 @@ static bool is_full(rotor_stream *s)
     return s->flags & ROTOR__FULL;
 }
 
+static bool is_flushed(const rotor_stream *s)
+{
+    return rotor_buf_len(&s->output) < s->intent.flush && !(s->flags & ROTOR__PULLING);
+}
+
 /* Run the one transition whose time has come; false when there is none. */
 static bool step(rotor_stream *s, rotor_scope *scope)
 {
-    if (s->intent.flush > 0 && rotor_buf_len(&s->output) < s->intent.flush) {
+    if (s->intent.flush > 0 && is_flushed(s)) {
         ROTOR__IN_FORCE(flushed, s, bytes_flushed);
         s->intent.flush = 0;
         set_intent(s, flushed->bytes_flushed ? flushed->bytes_flushed(s, scope)
@@ -222,7 +227,7 @@ static __attribute__((noinline)) bool minds_hangup(const rotor_stream *s)
 
 static rotor_response wait_on(rotor_stream *s, rotor_scope *scope, bool tired)
 {
-    bool unsent = rotor_buf_len(&s->output) > 0;
+    bool unsent = rotor__stream_is_sending(s);
     bool dropping = s->intent.kind == ROTOR_INTENT_LINGER && s->flags & ROTOR__SHUT;
     unsigned events = unsent ? ROTOR_WRITABLE : 0;
     bool reading = is_reading(s) && !(unsent && is_full(s));
@@ -251,7 +256,7 @@ static __attribute__((noinline)) bool is_through(rotor_stream *s)
 {
     if (is_closing(s)) {
         rotor_buf_consume(&s->input, rotor_buf_len(&s->input));
-        bool flushed = rotor_buf_len(&s->output) == 0;
+        bool flushed = !rotor__stream_is_sending(s);
         if (flushed && (s->intent.kind == ROTOR_INTENT_DONE || s->flags & ROTOR__AT_EOF))
             return true;
     }
@@ -274,6 +279,16 @@ static __attribute__((noinline)) rotor_response leave(rotor_stream *s, rotor_sco
     return rotor__stream_finish(s, failed ? rotor_error(s->intent.error) : rotor_done());
 }
 
+/* After a write: 1, there may be something to be done at once, as less than `unsent` is left, which may be
+** what is waited for, or there is more to be sent; 0; or an error. */
+static __attribute__((noinline)) int go_on(rotor_stream *s, rotor_scope *scope, size_t unsent)
+{
+    size_t left = rotor_buf_len(&s->output);
+    if (s->flags & ROTOR__PULLING && left == 0)
+        return rotor__stream_pull(s, scope);
+    return left < unsent;
+}
+
 static rotor_response dispatch(rotor_stream *s, rotor_scope *scope, unsigned events)
 {
     uint32_t turns = s->protocol->turns;
@@ -281,16 +296,21 @@ static rotor_response dispatch(rotor_stream *s, rotor_scope *scope, unsigned eve
         turns = turns_in_force(s);
     s->flags |= ROTOR__RUNNING;
     int error = events & ROTOR_READABLE && !(s->flags & ROTOR__AT_EOF) ? receive(s) : 0;
-    for (bool sent = true; !error && sent && turns > 0;) {
+    for (bool again = true; !error && again && turns > 0;) {
         while (turns > 0 && step(s, scope))
             turns--;
         if (s->intent.kind >= ROTOR_INTENT_ABORT)
             return leave(s, scope);
         size_t unsent = rotor_buf_len(&s->output);
         error = unsent > 0 ? flush(s) : 0;
-        /* Which may be just what is waited for. */
-        sent =
-            (s->intent.flush > 0 || s->flags & ROTOR__FULL) && rotor_buf_len(&s->output) < unsent;
+        again = !error && turns > 0 &&
+                (s->intent.flush > 0 || s->flags & (ROTOR__FULL | ROTOR__PULLING));
+        if (again) {
+            int result = go_on(s, scope, unsent);
+            error = result < 0 ? result : 0;
+            again = result > 0;
+            turns -= s->flags & ROTOR__PULLING ? 1 : 0;
+        }
     }
     if (error && s->intent.kind == ROTOR_INTENT_LINGER && s->flags & ROTOR__SHUT)
         return rotor__stream_finish(
@@ -384,12 +404,13 @@ static rotor_response stream_timeout(rotor_machine *m, rotor_scope *scope)
     if (s->flags & ROTOR__HANDSHAKE)
         return s->opening.deadline > scope->loop->now ? begin(s, scope)
                                                       : broken(s, scope, ROTOR_ETIMEDOUT);
-    if (rotor_buf_len(&s->output) > 0 && stalled_for(s) >= stall_limit(s)) {
+    if (rotor__stream_is_sending(s) && stalled_for(s) >= stall_limit(s)) {
         /* Unless it was this process that had no time. */
-        int error = flush(s);
-        if (!error && stalled_for(s) >= stall_limit(s))
+        s->flags |= ROTOR__RUNNING;
+        int error = rotor_buf_len(&s->output) > 0 ? flush(s) : rotor__stream_pull(s, scope);
+        if (error >= 0 && rotor__stream_is_sending(s) && stalled_for(s) >= stall_limit(s))
             error = ROTOR_ESTALLED;
-        if (error)
+        if (error < 0)
             return broken(s, scope, error);
     }
     if (s->intent.deadline > scope->loop->now)

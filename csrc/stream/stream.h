@@ -144,7 +144,7 @@ typedef struct rotor_stream_seed rotor_stream_seed;
 ** The new protocol finds the input that was not consumed, its end, too, if that has come; what was
 ** written and not yet sent is sent before what it writes. The machine keeps its handle, its parent
 ** and what wakes it, but in another struct: who casts what rotor_find() returns has to look at
-** `protocol` first. When that cannot be made, the connection is closed, and the machine ends with
+** `protocol` first. What was still to be pulled is the old one's, and not sent. When that cannot be made, the connection is closed, and the machine ends with
 ** UV_ENOMEM, or UV_EINVAL for a protocol that is none. */
 static inline rotor_intent rotor_intent_pass(const rotor_stream_seed *next);
 
@@ -177,6 +177,12 @@ typedef struct rotor_protocol {
 
     /* The output is flushed as far as was expected. NULL: end with ROTOR_EUNEXPECTED. */
     rotor_intent (*bytes_flushed)(rotor_stream *s, rotor_scope *scope);
+
+    /* More output was asked for by rotor_stream_pull(), and none is left: give some, by writing or by
+    ** rotor_stream_send_file(). How many bytes that are, > 0; 0: that was all, until it is asked for
+    ** again; UV_EAGAIN: the peer takes no more now; any other error is fatal. No answer to what the
+    ** stream waits for; called while closing, too. NULL: there is no more. */
+    ssize_t (*pull)(rotor_stream *s, rotor_scope *scope);
 
     /* The deadline has passed. NULL: end with ROTOR_ETIMEDOUT. */
     rotor_intent (*timeout)(rotor_stream *s, rotor_scope *scope);
@@ -211,7 +217,7 @@ typedef struct rotor_protocol {
     /* How long the peer may take no output while there is some, before fatal(ROTOR_ESTALLED);
     ** 0: 30,000 ms. */
     uint32_t stall_ms;
-    /* Transitions in a row before others have their turn; 0: 64. */
+    /* Transitions and pulls in a row before others have their turn; 0: 64. */
     uint32_t turns;
 } rotor_protocol;
 
@@ -258,11 +264,23 @@ int rotor_stream_write(rotor_stream *s, const void *data, size_t n);
 /* The output, to compose in place (extend, reserve and commit); NULL when not possible, as above. */
 rotor_buf *rotor_stream_output(rotor_stream *s);
 
-/* How many bytes of output are still to be sent. */
+/* How many bytes of output are still to be sent (but for those yet to be pulled). */
 static inline size_t rotor_stream_unsent(const rotor_stream *s)
 {
     return rotor_buf_len(&s->output);
 }
+
+/* Have the protocol's `pull` called whenever all that was written has been sent, until it returns 0. So
+** long output need not be in memory, and leaves as fast as the peer takes it. As long as this goes on,
+** nothing counts as flushed: flush marks, done, linger and the half-close wait for it. Without effect
+** where rotor_stream_write() is refused. From another machine's transition: in this turn of the loop. */
+void rotor_stream_pull(rotor_stream *s);
+
+/* Send up to `n` bytes of the file `fd` from `*offset` on, and add to that how many were; may be called in
+** `pull` only, whose result this can be. Over a plain socket the kernel copies them, and some are sent
+** at once; otherwise they go to the output. How many, > 0, but 0 if `n` is; UV_EAGAIN when the peer takes
+** no more now; ROTOR_ETRUNCATED at the end of the file; ROTOR_ESTATE outside of `pull`; or an error. */
+ssize_t rotor_stream_send_file(rotor_stream *s, int fd, uint64_t *offset, size_t n);
 
 /* Send what was written and then tell the peer that no more comes (half-close); reading goes on. */
 void rotor_stream_shutdown(rotor_stream *s);

@@ -90,6 +90,15 @@ static rotor_intent on_bytes_flushed(rotor_stream *s, rotor_scope *scope)
     return leave(s, from, ROTOR__BY_BYTES_FLUSHED, from->real.bytes_flushed(s, scope));
 }
 
+static ssize_t on_pull(rotor_stream *s, rotor_scope *scope)
+{
+    const rotor_protocol *before = s->protocol;
+    rotor__shadow *from = enter(s, ROTOR__BY_PULL);
+    ssize_t n = from->real.pull(s, scope);
+    s->protocol = before;
+    return n;
+}
+
 static rotor_intent on_timeout(rotor_stream *s, rotor_scope *scope)
 {
     rotor__shadow *from = enter(s, ROTOR__BY_TIMEOUT);
@@ -179,6 +188,7 @@ static rotor_protocol flatten(const rotor_protocol *state)
     for (const rotor_protocol *up = state->parent; up; up = up->parent) {
         INHERIT(bytes_read);
         INHERIT(bytes_flushed);
+        INHERIT(pull);
         INHERIT(timeout);
         INHERIT(wakeup);
         INHERIT(exception);
@@ -202,6 +212,7 @@ static void init(rotor__shadow *sh, rotor_trace *trace, const rotor_protocol *st
     table.create = on_create;
     table.bytes_read = table.bytes_read ? on_bytes_read : NULL;
     table.bytes_flushed = table.bytes_flushed ? on_bytes_flushed : NULL;
+    table.pull = table.pull ? on_pull : NULL;
     table.timeout = table.timeout ? on_timeout : NULL;
     table.wakeup = table.wakeup ? on_wakeup : NULL;
     table.exception = table.exception ? on_exception : NULL;

@@ -7,7 +7,7 @@
 
 #include "private.h"
 
-static const char *const names[] = {"create", "bytes_read", "bytes_flushed", "timeout",
+static const char *const names[] = {"create", "bytes_read", "bytes_flushed", "pull", "timeout",
                                     "wakeup", "exception",  "hangup",        "fatal"};
 
 typedef struct text {
@@ -82,7 +82,7 @@ static void put_id(text *t, int to)
 static void put_counts(text *t, const rotor__shadow *sh)
 {
     const rotor_protocol *own = sh->original;
-    const bool has[] = {false,       own->bytes_read, own->bytes_flushed, own->timeout,
+    const bool has[] = {false,       own->bytes_read, own->bytes_flushed, own->pull, own->timeout,
                         own->wakeup, own->exception,  own->hangup,        own->fatal};
     const char *before = "<hr/><tr><td align=\"left\" balign=\"left\">", *after = "";
     for (int i = 0; i < ROTOR__BY_NONE; i++)

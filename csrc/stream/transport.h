@@ -27,6 +27,10 @@ typedef struct rotor_transport {
     /* Take up to `n` > 0 bytes: how many, UV_EAGAIN, or an error. Never raises SIGPIPE. */
     ssize_t (*send)(rotor_stream *s, const void *data, size_t n);
 
+    /* NULL, or the same from the file `fd` at `offset`: 0 when it ends there; UV_EINVAL or UV_ENOSYS for
+    ** a file that cannot be sent so, but perhaps be read. Never raises SIGPIPE either. */
+    ssize_t (*send_file)(rotor_stream *s, int fd, uint64_t offset, size_t n);
+
     /* Tell the peer that no more will be sent. 0 or an error. */
     int (*shutdown)(rotor_stream *s);
 
