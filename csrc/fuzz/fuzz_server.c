@@ -1,4 +1,5 @@
-/* libFuzzer target for the whole HTTP server, over the transport in memory. Whatever is sent, and
+/* libFuzzer target for the whole HTTP server, over the transport in memory, with handlers that get bodies
+** whole and answer in one go, and with such as get and answer them in pieces. Whatever is sent, and
 ** however it is split: the same answers come, each of them is well formed and there is one for each
 ** request handled, nothing follows one that closes, and nothing is left behind. Then once more with a
 ** client that falls silent, and with memory that runs out. */
@@ -106,6 +107,81 @@ static void over(rotor_http *h)
 static const rotor_http_handler handler = {
     .name = "fuzz", .request_received = received, .wakeup = answer, .request_over = over};
 
+/* -- and piece by piece ------------------------------------------------------------------------ */
+
+typedef struct gathered {
+    size_t len;
+    char bytes[64];
+} gathered;
+
+static rotor_http_receive gather(rotor_http *h, rotor_scope *scope)
+{
+    requests++;
+    *rotor_http_data(h) = calloc(1, sizeof(gathered));
+    REQUIRE(*rotor_http_data(h));
+    rotor_http_receive how = rotor_http_progressive(sizeof((gathered *)NULL)->bytes);
+    return rotor_http_query(h).data ? rotor_http_receive_hold(how) : how;
+}
+
+static rotor_response gather_more(rotor_http *h, rotor_scope *scope, rotor_text data)
+{
+    gathered *g = *rotor_http_data(h);
+    REQUIRE(data.len > 0 && g->len + data.len <= sizeof g->bytes);
+    memcpy(g->bytes + g->len, data.data, data.len);
+    g->len += data.len;
+    return rotor_http_query(h).data ? rotor_http_hold(rotor_ok()) : rotor_ok();
+}
+
+static rotor_response go_on(rotor_http *h, rotor_scope *scope)
+{
+    return rotor_ok();
+}
+
+static int answer_in_pieces(rotor_http *h, const gathered *g)
+{
+    rotor_text name, value;
+    int error = rotor_http_write(h, rotor_http_target(h));
+    for (size_t at = 0; !error && at < g->len; at += 7) {
+        size_t n = g->len - at < 7 ? g->len - at : 7;
+        error = rotor_http_write(h, (rotor_text){g->bytes + at, n});
+    }
+    for (size_t i = 0; !error && rotor_http_trailer_at(h, i, &name, &value); i++) {
+        error = rotor_http_trailer(h, name, value);
+        if (error == ROTOR_ESTATE) /* none in HTTP/1.0 */
+            error = 0;
+    }
+    return error;
+}
+
+static rotor_response gathered_all(rotor_http *h, rotor_scope *scope)
+{
+    bool connect = is(rotor_http_method(h), "CONNECT"); /* which has no body */
+    to_head[answers] = connect || is(rotor_http_method(h), "HEAD");
+    int error = rotor_http_start(h, 200);
+    if (!error && !connect)
+        error = answer_in_pieces(h, *rotor_http_data(h));
+    if (!error)
+        error = rotor_http_finish(h);
+    if (error)
+        return rotor_error(error);
+    REQUIRE(++answers < MOST_REQUESTS);
+    return rotor_done();
+}
+
+static void gathered_over(rotor_http *h)
+{
+    overs++;
+    free(*rotor_http_data(h));
+    *rotor_http_data(h) = NULL;
+}
+
+static const rotor_http_handler in_pieces = {.name = "pieces",
+                                             .headers_received = gather,
+                                             .request_chunk = gather_more,
+                                             .request_end = gathered_all,
+                                             .wakeup = go_on,
+                                             .request_over = gathered_over};
+
 static const rotor_http_config config = {.limits = {.request_line = 64,
                                                     .head = 256,
                                                     .fields = 8,
@@ -116,15 +192,16 @@ static const rotor_http_config config = {.limits = {.request_line = 64,
                                                     .body = 64}};
 
 static rotor_loop *loop;
-static rotor_http_server *server;
+static rotor_http_server *server, *servers[2];
 
 static void open_server(void)
 {
     static const rotor_clock clock = {.monotonic_ms = read_now, .wall_ms = read_wall};
     rotor_allocator_set(&(rotor_allocator){resize, NULL});
     REQUIRE(rotor_loop_new(&loop, &(rotor_config){.clock = &clock}) == 0);
-    server = rotor_http_server_new(&handler, &config);
-    REQUIRE(server);
+    servers[0] = rotor_http_server_new(&handler, &config);
+    servers[1] = rotor_http_server_new(&in_pieces, &config);
+    REQUIRE(servers[0] && servers[1]);
 }
 
 /* -- the answers ------------------------------------------------------------------------------- */
@@ -143,11 +220,31 @@ static bool begins(const char *p, const char *end, const char *with)
     return (size_t)(end - p) >= strlen(with) && memcmp(p, with, strlen(with)) == 0;
 }
 
+/* What is behind the chunks, and the trailers, at `p`. */
+static const char *check_chunks(const char *p, const char *end)
+{
+    size_t n;
+    do {
+        char *behind;
+        REQUIRE(p < end);
+        n = strtoul(p, &behind, 16);
+        REQUIRE(line_end(p, end) == behind && (size_t)(end - behind) >= n + 4);
+        p = behind + 2;
+        if (n > 0) {
+            REQUIRE(begins(p + n, end, "\r\n"));
+            p += n + 2;
+        }
+    } while (n > 0);
+    while (!begins(p, end, "\r\n"))
+        p = line_end(p, end) + 2;
+    return p + 2;
+}
+
 /* Check the answer at `p`, the i-th but for those with 100, and return what is behind it. */
 static const char *check_answer(const char *p, const char *end, size_t i)
 {
     size_t length = 0, dates = 0, lengths = 0;
-    bool closes = false;
+    bool closes = false, chunked = false;
     REQUIRE(begins(p, end, "HTTP/1.1 ") && end - p > 13 && p[12] == ' ');
     int status = atoi(p + 9);
     REQUIRE(status >= 200 && status <= 599);
@@ -157,18 +254,24 @@ static const char *check_answer(const char *p, const char *end, size_t i)
         size_t name = (size_t)(colon - p);
         dates += name == 4 && rotor_http_name_equal(p, "date", 4);
         closes |= begins(p, end, "Connection: close\r\n");
+        chunked |= begins(p, end, "Transfer-Encoding: chunked\r\n");
         if (name == 14 && rotor_http_name_equal(p, "content-length", 14)) {
             lengths++;
             length = strtoul(colon + 2, NULL, 10);
         }
     }
     p += 2;
-    REQUIRE(dates == 1 && lengths <= 1);
+    REQUIRE(dates == 1 && lengths + chunked <= 1);
     if (i >= answers) { /* the server's own, and the last */
         REQUIRE(closes && lengths == 1 && (p == end || (size_t)(end - p) == length));
         return end;
     }
-    if (!to_head[i]) {
+    if (!to_head[i] && chunked) {
+        p = check_chunks(p, end);
+    } else if (!to_head[i] && lengths == 0) {
+        REQUIRE(closes);
+        p = end;
+    } else if (!to_head[i]) {
         REQUIRE((size_t)(end - p) >= length);
         p += length;
     }
@@ -250,16 +353,11 @@ static void check_same(const rotor_buf *a, const rotor_buf *b)
     REQUIRE(n == 0 || memcmp(rotor_buf_data(a), rotor_buf_data(b), n) == 0);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+static void converse_in_all_ways(const uint8_t *bytes, size_t size)
 {
     rotor_buf whole = ROTOR_BUF_INIT, other = ROTOR_BUF_INIT;
-    static size_t live_before;
-    if (!loop) {
-        open_server();
-        converse(bytes, 0, 1, 0, SHUTDOWN, &whole); /* after which the loop holds what it will */
-        live_before = live;
-    }
     size_t some = size > 0 ? 1 + bytes[size / 2] % 32u : 1; /* at random, but not by chance */
+    size_t live_before = live;
     failed = false;
 
     converse(bytes, size, 1, 0, SHUTDOWN, &whole);
@@ -281,5 +379,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     converse(bytes, size, 2, 0, SHUTDOWN, &other);
     rotor_buf_fini(&other);
     REQUIRE(live == live_before);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    rotor_buf nothing = ROTOR_BUF_INIT;
+    bool first = !loop;
+    if (first)
+        open_server();
+    for (int i = 0; i < 2; i++) {
+        server = servers[i];
+        if (first) /* after which the loop holds what it will */
+            converse(bytes, 0, 1, 0, SHUTDOWN, &nothing);
+        converse_in_all_ways(bytes, size);
+    }
     return 0;
 }
