@@ -74,8 +74,8 @@
     XX(HTTP_ESTATUS, -10125, 502, "status is not three digits, 100 to 999 (RFC 9110 section 15)")
 
 /* XX(name, code, close, message): what is wrong with a WebSocket, and the code that it is closed with.
-** The section named is of RFC 6455; those without a close code are about the handshake, or are not to
-** be sent. */
+** The section named is of RFC 6455. Those without a close code are of connections that cannot be closed by
+** one any more, or yet. */
 #define ROTOR_WEBSOCKET_ERRORS(XX)                                                                 \
     XX(WEBSOCKET_ERSV, -10150, 1002, "reserved bit set in a frame (section 5.2)")                  \
     XX(WEBSOCKET_EOPCODE, -10151, 1002, "reserved opcode (section 5.2)")                           \
@@ -88,7 +88,11 @@
        "continuation of no message, or a message inside of another (section 5.4)")                 \
     XX(WEBSOCKET_ECLOSE, -10156, 1002, "malformed close frame (section 7.4)")                      \
     XX(WEBSOCKET_EUTF8, -10157, 1007, "text is not UTF-8 (section 8.1)")                           \
-    XX(WEBSOCKET_ESIZE, -10158, 1009, "message too large (section 7.4.1)")
+    XX(WEBSOCKET_ESIZE, -10158, 1009, "message too large (section 7.4.1)")                         \
+    XX(WEBSOCKET_EFRAGMENTS, -10159, 1008, "message of too many fragments (section 7.4.1)")        \
+    XX(WEBSOCKET_EKIND, -10160, 1003, "messages are not taken here (section 7.4.1)")               \
+    XX(WEBSOCKET_ESILENT, -10161, 0, "peer did not answer a ping in time")                         \
+    XX(WEBSOCKET_EUNCLOSED, -10162, 0, "peer did not answer the close in time")
 
 enum rotor_error {
 #define XX(name, code, message) ROTOR_##name = (code),

@@ -3,8 +3,55 @@
 #ifndef ROTOR_HTTP_WEBSOCKET_PRIVATE_H
 #define ROTOR_HTTP_WEBSOCKET_PRIVATE_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "../core/private.h"
+#include "websocket.h"
+
+/* rotor_websocket.state: */
+enum {
+    WEBSOCKET__SHAKING, /* a client that waits for the answer to its handshake; `opening` is valid */
+    WEBSOCKET__OPEN,
+    WEBSOCKET__CLOSING, /* a close was sent, and the peer's is waited for */
+    WEBSOCKET__ENDING,  /* the last is to be sent */
+    WEBSOCKET__LEAVING, /* a client that waits for the server to end the connection */
+    WEBSOCKET__CLOSED   /* broken */
+};
+
+/* rotor_websocket.flags: */
+enum {
+    WEBSOCKET__CLIENT = 1,
+    WEBSOCKET__OPENED = 2,    /* so `drop` is owed */
+    WEBSOCKET__TOLD = 4,      /* `close` was called */
+    WEBSOCKET__PAUSED = 8,    /* the handler wants nothing to be read */
+    WEBSOCKET__PINGED = 16,   /* a ping was sent because of the silence since then */
+    WEBSOCKET__INSIDE = 32,   /* more frames of the present message are to come */
+    WEBSOCKET__TEXT = 64,     /* it is text */
+    WEBSOCKET__SENDING = 128, /* a message is being sent in fragments */
+    WEBSOCKET__SENDING_TEXT = 256
+};
+
+/* The handler whose protocol the stream runs. */
+static inline const rotor_websocket_handler *rotor__websocket_handler(const rotor_websocket *ws)
+{
+    return ROTOR__CONTAINER(ws->stream.protocol, const rotor_websocket_handler, protocol);
+}
+
+/* -- sending (websocket_send.c) ---------------------------------------------------------------- */
+
+/* Append a frame to the output. 0, ROTOR_ECLOSED or UV_ENOMEM. */
+int rotor__websocket_send(rotor_websocket *ws, uint8_t opcode, bool fin, rotor_text data);
+
+/* Append a close frame, without a code for ROTOR_WEBSOCKET_NO_CODE; a long reason is cut. */
+int rotor__websocket_send_close(rotor_websocket *ws, int code, rotor_text reason);
+
+/* -- the protocol (websocket.c) ---------------------------------------------------------------- */
+
+/* The handshake is through: call `open`. */
+rotor_intent rotor__websocket_open(rotor_websocket *ws, rotor_scope *scope, void *seed);
+
+/* Tell `close`, if it was not told. An `error` of 0 is none. */
+void rotor__websocket_tell(rotor_websocket *ws, int error, int code, rotor_text reason);
+
+/* -- the codec --------------------------------------------------------------------------------- */
 
 /* The twin of rotor_websocket_mask(). */
 void rotor__websocket_mask_scalar(char *data, size_t n, const char key[4], size_t offset);
