@@ -229,6 +229,16 @@ static inline rotor_intent next_request(rotor_http *h, rotor_scope *scope)
                               in_ms(scope, rotor_http__server(h)->idle_ms));
 }
 
+/* Nothing more is read or told until the file is sent. */
+static rotor_intent send_file(rotor_http *h, rotor_scope *scope)
+{
+    if (rotor_http__exchange_keep(h))
+        return cut_off(h);
+    h->state = HTTP__SENDING;
+    rotor_stream_pull(&h->stream);
+    return rotor_expect_flush(0);
+}
+
 /* HTTP is over; the request is in the way of what comes next. */
 static rotor_intent pass_on(rotor_http *h)
 {
@@ -244,7 +254,14 @@ static rotor_intent pass_on(rotor_http *h)
 /* The request is answered. */
 static __attribute__((noinline)) rotor_intent answered(rotor_http *h, rotor_scope *scope)
 {
-    return h->exchange->notes.then ? pass_on(h) : next_request(h, scope);
+    switch (h->exchange->notes.then) {
+    case HTTP__THEN_FILE:
+        return send_file(h, scope);
+    case HTTP__THEN_PROTOCOL:
+        return pass_on(h);
+    default:
+        return next_request(h, scope);
+    }
 }
 
 static void report(rotor_http *h, int error)
@@ -669,4 +686,5 @@ const rotor_protocol rotor_http__connection = {
     .exception = on_exception,
     .fatal = on_fatal,
     .drop = on_drop,
+    .pull = rotor_http__pull,
 };

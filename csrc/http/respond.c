@@ -91,6 +91,65 @@ size_t rotor_http_unsent(const rotor_http *h)
     return rotor_stream_unsent(&h->stream);
 }
 
+/* -- files ------------------------------------------------------------------------------------- */
+
+/* What is sent of a file in one go, before others have their turn. */
+enum { FILE_PIECE = 1 << 20 };
+
+int rotor_http_send_file(rotor_http *h, int status, int fd, uint64_t offset, uint64_t length)
+{
+    int error;
+    rotor_buf *output = begin(h, &error);
+    rotor_http__exchange *x = h->exchange;
+    rotor_http_response *r = output ? &x->response : NULL;
+    if (r && !r->started) {
+        if (r->has_length && r->length != length)
+            error = ROTOR_EBODY;
+        else
+            error = 0;
+        bool had_length = r->has_length;
+        uint64_t had = r->length;
+        r->has_length = true;
+        r->length = length;
+        give_up_body(h);
+        if (!error)
+            error = rotor_http_response_start(r, output, status);
+        if (error) {
+            r->has_length = had_length;
+            r->length = had;
+        }
+    } else if (r) {
+        error = ROTOR_ESTATE;
+    }
+    if (error || r->to_head || r->bodiless || length == 0) {
+        close(fd);
+        if (!error)
+            r->sent = true;
+        return end(h, error);
+    }
+    r->sent = true;
+    x->notes.then = HTTP__THEN_FILE;
+    x->file = fd;
+    x->file_at = offset;
+    x->file_left = length;
+    return end(h, 0);
+}
+
+ssize_t rotor_http__pull(rotor_stream *s, rotor_scope *scope)
+{
+    rotor_http *h = (rotor_http *)s;
+    rotor_http__exchange *x = h->exchange;
+    if (h->state != HTTP__SENDING || x->file_left == 0)
+        return 0;
+    size_t piece = x->file_left < FILE_PIECE ? (size_t)x->file_left : FILE_PIECE;
+    ssize_t n = rotor_stream_send_file(s, x->file, &x->file_at, piece);
+    if (n > 0) {
+        x->file_left -= (uint64_t)n;
+        x->response.size += (uint64_t)n;
+    }
+    return n;
+}
+
 /* -- other protocols --------------------------------------------------------------------------- */
 
 int rotor_http_upgrade(rotor_http *h, int status, const rotor_protocol *protocol, void *seed,

@@ -291,6 +291,133 @@ static void a_client_that_leaves_tells_the_handler(void **state)
     web_close(&w);
 }
 
+/* -- files ------------------------------------------------------------------------------------- */
+
+enum { FILE_SIZE = 300000 };
+
+static int open_file(void)
+{
+    char path[] = "/tmp/rotor-test-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(unlink(path), 0);
+    for (unsigned i = 0; i < FILE_SIZE / 4; i++)
+        assert_int_equal(write(fd, &i, 4), 4);
+    return fd;
+}
+
+/* From 4 on, of the length that the query says. */
+static rotor_response send_file(rotor_http *h, rotor_scope *scope)
+{
+    rotor_text query = rotor_http_query(h);
+    uint64_t length = 0;
+    for (size_t i = 0; i < query.len; i++)
+        length = length * 10 + (uint64_t)(query.data[i] - '0');
+    assert_int_equal(rotor_http_send_file(h, 200, open_file(), 4, length), 0);
+    assert_true(rotor_http_is_sent(h));
+    return rotor_done();
+}
+
+static void check_file(web *w, size_t length)
+{
+    char head[256];
+    rotor_buf *got = rotor_memory_received(w->client);
+    int n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\n" DATE "Content-Length: %zu\r\n\r\n",
+                     length);
+    assert_int_equal(rotor_buf_len(got), (size_t)n + length);
+    assert_memory_equal(rotor_buf_data(got), head, (size_t)n);
+    for (unsigned i = 0; i < length / 4; i++) {
+        unsigned word;
+        memcpy(&word, rotor_buf_data(got) + n + 4 * i, 4);
+        assert_int_equal(word, i + 1);
+    }
+    rotor_buf_consume(got, rotor_buf_len(got));
+}
+
+static void a_file_is_sent_whole(void **state)
+{
+    static const char asks[] = GET("/?299996") GET("/?0") GET("/?4");
+    web w = {.received = send_file};
+    open_and_connect(&w);
+    web_send(&w, GET("/?299996"));
+    check_file(&w, FILE_SIZE - 4);
+    web_send(&w, GET("/?0"));
+    check_file(&w, 0);
+    web_send(&w, "HEAD /?299996 HTTP/1.1\r\n" HOST "\r\n");
+    assert_string_equal(web_received(&w), OK(299996, ""));
+    web_send(&w, asks);
+    rotor_buf *got = rotor_memory_received(w.client);
+    assert_int_equal(rotor_buf_len(got),
+                     strlen(OK(299996, "") OK(0, "") OK(4, "")) + FILE_SIZE - 4 + 4);
+    web_close(&w);
+}
+
+static void a_slow_client_gets_the_file_as_it_likes(void **state)
+{
+    web w = {.received = send_file};
+    open_and_connect(&w);
+    rotor_memory_window(w.client, 1);
+    web_send(&w, GET("/?299996") GET("/?4"));
+    size_t got = 0;
+    while (w.overs < 2) {
+        rotor_memory_window(w.client, 1999);
+        web_wait(&w, 29000);
+        rotor_buf *received = rotor_memory_received(w.client);
+        assert_in_range(rotor_buf_len(received), 1, 2000);
+        got += rotor_buf_len(received);
+        rotor_buf_consume(received, rotor_buf_len(received));
+    }
+    assert_int_equal(got, strlen(OK(299996, "") OK(0, "")) + FILE_SIZE - 4 + 4);
+    web_close(&w);
+}
+
+static void a_client_that_leaves_a_file(void **state)
+{
+    web w = {.received = send_file};
+    open_and_connect(&w);
+    rotor_memory_window(w.client, 1000);
+    web_send(&w, GET("/?299996"));
+    assert_string_equal(w.log, "GET /?299996");
+    rotor_memory_fail(w.client, UV_ECONNRESET);
+    web_turn(&w);
+    assert_string_equal(w.log, "GET /?299996 over");
+    assert_int_equal(web_connect(&w), 0);
+    rotor_memory_window(w.client, 1000);
+    web_send(&w, GET("/?299996"));
+    web_close(&w); /* in the middle */
+}
+
+/* It cannot be answered otherwise any more, and the next response must not stand in its place. */
+static void a_file_that_is_too_short_ends_the_connection(void **state)
+{
+    web w = {.received = send_file};
+    open_and_connect(&w);
+    web_send(&w, GET("/?300000") GET("/?4"));
+    assert_true(web_is_gone(&w));
+    assert_int_equal(w.requests, 1);
+    web_close(&w);
+}
+
+static rotor_response send_file_late(rotor_http *h, rotor_scope *scope)
+{
+    int fd = open_file();
+    assert_int_equal(rotor_http_send_file(h, 99, fd, 0, 4), UV_EINVAL);
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+    assert_int_equal(rotor_http_send_file(h, 200, open_file(), 4, 299996), 0);
+    assert_int_equal(rotor_http_send_file(h, 200, open_file(), 4, 4), ROTOR_ESTATE);
+    return rotor_done();
+}
+
+static void a_file_after_a_wakeup(void **state)
+{
+    web w = {.received = web_waits, .wakeup = send_file_late};
+    open_and_connect(&w);
+    web_send(&w, GET("/"));
+    wake(&w);
+    check_file(&w, FILE_SIZE - 4);
+    web_close(&w);
+}
+
 /* -- other protocols --------------------------------------------------------------------------- */
 
 static int releases;
@@ -467,6 +594,11 @@ int main(void)
         TEST(a_slow_client_slows_the_handler),
         TEST(a_client_that_takes_nothing_is_left),
         TEST(a_client_that_leaves_tells_the_handler),
+        TEST(a_file_is_sent_whole),
+        TEST(a_slow_client_gets_the_file_as_it_likes),
+        TEST(a_client_that_leaves_a_file),
+        TEST(a_file_that_is_too_short_ends_the_connection),
+        TEST(a_file_after_a_wakeup),
         TEST(a_connection_becomes_a_stream),
         TEST(connect_becomes_a_tunnel),
         TEST(a_late_upgrade),
