@@ -77,8 +77,24 @@ int rotor_http__call_feed(rotor_http_call *c)
     return 0;
 }
 
+static void drop_head(rotor_http_call *c)
+{
+    rotor_free(c->head.fields);
+    c->head = (rotor_http_response_head){0};
+    c->text = NULL;
+}
+
+static void drop_trailers(rotor_http_call *c)
+{
+    rotor_buf_fini(&c->received);
+    rotor_free(c->trailers);
+    c->trailers = NULL;
+    c->ntrailers = 0;
+}
+
 static void go_on(rotor_http_call *c, int error)
 {
+    drop_trailers(c);
     c->retried = false;
     c->sending = CALL__UNSENT;
     if (!error)
@@ -183,13 +199,6 @@ size_t rotor_http_call_unsent(const rotor_http_call *c)
 }
 
 /* -- the response ------------------------------------------------------------------------------ */
-
-static void drop_head(rotor_http_call *c)
-{
-    rotor_free(c->head.fields);
-    c->head = (rotor_http_response_head){0};
-    c->text = NULL;
-}
 
 int rotor_http__call_keep_head(rotor_http_call *c, const rotor_http_response_head *head,
                                const char *text, size_t len)
@@ -421,9 +430,8 @@ static void on_drop(rotor_machine *m)
     rotor_http_ask_fini(&c->ask);
     rotor_buf_fini(&c->trailer_lines);
     drop_head(c);
-    rotor_buf_fini(&c->received);
+    drop_trailers(c);
     rotor_buf_fini(&c->body);
-    rotor_free(c->trailers);
     rotor_http__client_unref(c->client);
 }
 
