@@ -83,7 +83,7 @@ static void a_redirect_at_every_split(void **state)
         sockets_send(fd, response + i);
         expect_get(&k, fd, "/x");
         sockets_send(fd, EMPTY);
-        char log[256];
+        char log[512];
         snprintf(log, sizeof log, "%s, " DONE, to(&k, 301, "/x"));
         calls_expect(&k, log);
         calls_get(&k, "/");
@@ -208,7 +208,7 @@ static void bodies_that_cannot_be_sent_again(void **state)
         assert_int_equal(rotor_http_ask_stream(&ask, 1), 0);
         assert_int_equal(calls_start(&k, &ask), 0);
         int fd = calls_accept(&k);
-        char expected[256];
+        char expected[512];
         snprintf(expected, sizeof expected, "%sa",
                  calls_request(&k, "POST", "/", "Content-Length: 1\r\n"));
         sockets_expect(k.loop, fd, expected);
@@ -249,7 +249,7 @@ static void a_stream_that_has_not_begun_can_be_redirected(void **state)
     sockets_send(again, HTTP "100\r\n\r\n");
     sockets_expect(k.loop, again, "a");
     sockets_send(again, EMPTY);
-    char log[256];
+    char log[512];
     snprintf(log, sizeof log, "%s, 100, wanted, " DONE, to(&k, 307, "/x"));
     calls_expect(&k, log);
     close(fd);
@@ -262,7 +262,7 @@ static void a_requester_may_say_no(void **state)
     static calls_transition *const answers[] = {calls_done, calls_error};
     for (int i = 0; i < 2; i++) {
         calls k = {.redirected = answers[i]};
-        char log[256];
+        char log[512];
         assert_int_equal(calls_open(&k), 0);
         calls_get(&k, "/");
         int fd = calls_accept(&k);
