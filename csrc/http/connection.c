@@ -214,7 +214,7 @@ static __attribute__((noinline)) void skip_body(rotor_http *h)
         x->response.keep_alive = false;
 }
 
-static inline rotor_intent next_request(rotor_http *h, rotor_scope *scope)
+static inline __attribute__((always_inline)) rotor_intent next_request(rotor_http *h, rotor_scope *scope)
 {
     const rotor_http__exchange *x = h->exchange;
     if (x->notes.reading)
@@ -341,7 +341,7 @@ static rotor_intent call(rotor_http *h, rotor_scope *scope,
 }
 
 /* All of the request is there. */
-static inline rotor_intent handle(rotor_http *h, rotor_scope *scope)
+static inline __attribute__((always_inline)) rotor_intent handle(rotor_http *h, rotor_scope *scope)
 {
     const rotor_http_handler *handler = rotor_http__server(h)->handler;
     rotor_http__exchange *x = h->exchange;
