@@ -38,7 +38,7 @@ static void wake(rotor_http *h, drainer *d)
 
 static void cut(rotor_http *h, drainer *d)
 {
-    d->cut += rotor_http__has_exchange(h) || h->head_begun;
+    d->cut += rotor_http__has_exchange(h) || h->head_begun || rotor_stream_unsent(&h->stream) > 0;
     (void)rotor_end(h->stream.machine.loop, h->stream.machine.self, 0);
 }
 

@@ -203,9 +203,9 @@ int rotor_http_serve(rotor_loop *loop, const char *address, const rotor_http_han
 
 /* End a server gently: accept no more, close the connections that wait for a request, have the requests
 ** under way answered with "Connection: close", and after `drain_ms` (0: 30,000) close what is left.
-** `listener` is the handle that rotor_http_serve() gave. When all is gone, `drained` (may be NULL) is
-** called with how many requests were cut off, and then config.closed; also when the loop ends before,
-** which is not counted.
+** `listener` is the handle that rotor_http_serve() gave. When all is gone, or the loop ends, `drained` (may
+** be NULL) is called with how many connections were cut off with a request, or some of an answer, still
+** open; and then config.closed.
 ** 0; ROTOR_ECLOSED when the listener has ended already (a second drain, too); UV_EINVAL when it is not a
 ** server's; ROTOR_ECAPACITY or UV_ENOMEM: then nothing has changed. */
 int rotor_http_drain(rotor_loop *loop, rotor_handle listener, uint32_t drain_ms,

@@ -18,7 +18,16 @@ typedef struct site {
     web web;
     rotor_handle listener;
     char address[128];
+    size_t cut;
+    int drained; /* how often it was said how many were cut */
 } site;
+
+static void note_drained(void *context, size_t cut)
+{
+    site *s = context;
+    s->cut = cut;
+    s->drained++;
+}
 
 static void site_open(site *s, web_transition *received)
 {
@@ -33,7 +42,7 @@ static void site_open(site *s, web_transition *received)
 
 static void drain(site *s, uint32_t ms)
 {
-    assert_int_equal(rotor_http_drain(s->web.loop, s->listener, ms, NULL, NULL), 0);
+    assert_int_equal(rotor_http_drain(s->web.loop, s->listener, ms, note_drained, s), 0);
     web_turn(&s->web);
     assert_null(rotor_find(s->web.loop, s->listener));
 }
@@ -49,6 +58,7 @@ static void assert_all_gone(site *s)
 {
     TURN_UNTIL(s->web.loop, rotor_loop_count(s->web.loop) == 0);
     assert_int_equal(s->web.closed, 1);
+    assert_int_equal(s->drained, 1);
     assert_int_equal(rotor_loop_run(s->web.loop), 0); /* there is nothing to wait for */
     web_close(&s->web);
 }
@@ -156,6 +166,26 @@ static void what_takes_too_long_is_cut(void **state)
     assert_int_equal(s.web.errors, 0);
     leave(&s, fd);
     assert_all_gone(&s);
+    assert_int_equal(s.cut, 1);
+}
+
+static void an_answer_that_is_not_taken_is_cut(void **state)
+{
+    static char body[8 << 20];
+    site s = {0};
+    site_open(&s, web_waits);
+    int fd = sockets_connect(s.address), idle = sockets_connect(s.address);
+    sockets_send(fd, GET("/"));
+    TURN_UNTIL(s.web.loop, s.web.requests == 1);
+    rotor_http *h = rotor_http_find(s.web.loop, s.web.ref);
+    assert_int_equal(rotor_http_send(h, 200, (rotor_text){body, sizeof body}), 0);
+    web_turn(&s.web);
+    drain(&s, 5000);
+    web_wait(&s.web, 5000);
+    assert_all_gone(&s);
+    assert_int_equal(s.cut, 1);
+    close(fd);
+    close(idle);
 }
 
 static void a_loop_may_end_while_it_drains(void **state)
@@ -168,6 +198,7 @@ static void a_loop_may_end_while_it_drains(void **state)
     drain(&s, 0);
     web_close(&s.web);
     assert_int_equal(s.web.closed, 1);
+    assert_int_equal(s.drained, 1);
     close(fd);
 }
 
@@ -187,7 +218,7 @@ static void only_servers_drain_and_only_once(void **state)
     assert_int_equal(rotor_listen(s.web.loop, "127.0.0.1:0", &other, NULL, &listener), 0);
     assert_int_equal(rotor_http_drain(s.web.loop, listener, 0, NULL, NULL), UV_EINVAL);
     assert_int_equal(rotor_http_drain(s.web.loop, ROTOR_NO_HANDLE, 0, NULL, NULL), ROTOR_ECLOSED);
-    assert_int_equal(rotor_http_drain(s.web.loop, s.listener, 0, NULL, NULL), 0);
+    assert_int_equal(rotor_http_drain(s.web.loop, s.listener, 0, note_drained, &s), 0);
     assert_int_equal(rotor_http_drain(s.web.loop, s.listener, 0, NULL, NULL), ROTOR_ECLOSED);
     assert_int_equal(rotor_end(s.web.loop, listener, 0), 0);
     assert_all_gone(&s);
@@ -202,6 +233,7 @@ int main(void)
         TEST(who_waits_for_an_answer_gets_it),
         TEST(a_large_answer_is_sent_whole),
         TEST(what_takes_too_long_is_cut),
+        TEST(an_answer_that_is_not_taken_is_cut),
         TEST(a_loop_may_end_while_it_drains),
         TEST(only_servers_drain_and_only_once),
     };
