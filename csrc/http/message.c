@@ -134,16 +134,19 @@ int rotor_http_response_trailer(rotor_http_response *r, rotor_text name, rotor_t
     return rotor__append_field(&r->headers, name, value);
 }
 
-static char *put_status_line(char *p, int status)
+static __attribute__((noinline)) char *put_other_status_line(char *p, int status)
 {
-    if (status == 200)
-        return ROTOR__PUT(p, "HTTP/1.1 200 OK\r\n");
     const char *reason = rotor_http_reason(status);
     p = ROTOR__PUT(p, "HTTP/1.1 ");
     p = rotor__put_number(p, (uint64_t)status);
     *p++ = ' '; /* stands before an empty reason, too (RFC 9112 section 4) */
     p = rotor__put(p, reason, strlen(reason));
     return ROTOR__PUT(p, "\r\n");
+}
+
+static inline char *put_status_line(char *p, int status)
+{
+    return status == 200 ? ROTOR__PUT(p, "HTTP/1.1 200 OK\r\n") : put_other_status_line(p, status);
 }
 
 /* Whether a 2xx turns the connection into a tunnel, which has neither a body nor a length. */

@@ -361,7 +361,8 @@ static rotor_response stream_create(rotor_machine *m, rotor_scope *scope, void *
     return error ? broken(s, scope, error) : begin(s, scope);
 }
 
-static rotor_response hung_up(rotor_stream *s, rotor_scope *scope, unsigned events)
+static __attribute__((noinline)) rotor_response hung_up(rotor_stream *s, rotor_scope *scope,
+                                                        unsigned events)
 {
     int error = s->transport->error ? s->transport->error(s) : 0;
     if (error)
