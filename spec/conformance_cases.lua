@@ -1,10 +1,13 @@
 --- What a server for HTTP/1.1 has to do with the bytes it gets: conversations with
---- examples/http_echo, whose every answer is 200 with the request's own body and Content-Type.
+--- examples/http_echo, whose every answer is 200 with the request's own body and Content-Type;
+--- below /stream it is sent, with trailers, as it comes.
 ---
 --- A case is { NAME, BYTES, ANSWER … }. Its name begins with the RFC and the section it stands
 --- for; what the RFCs leave to the server is marked by "(choice)". Of several BYTES each gets these
 --- answers. An ANSWER is a status, or { STATUS, BODY } with the Content-Type as `type`, the
 --- request's method as `to` where it matters, `length` to HEAD, and `keeps` if it says keep-alive.
+--- If it is `chunked` it may have `trailers`, by their lower-case names, and how many as `n`; one
+--- that is `broken` does not come to its end, or is a 400, as the case may have been known early.
 ---
 --- What conformance_spec.lua sends behind the case is answered when the connection goes on, and
 --- never after an error, nor with one of these:
@@ -61,6 +64,15 @@ local function ambiguous(...)
   return request("POST / HTTP/1.1", "Host: h", ...) .. "0\r\n\r\n" .. HIDDEN
 end
 
+-- The same for an answer that comes as its request does.
+local function stream(body, ...)
+  return request("POST /stream HTTP/1.1", "Host: h", "Content-Length: " .. #body, ...) .. body
+end
+
+local function stream_chunks(text, ...)
+  return request("POST /stream HTTP/1.1", "Host: h", "Transfer-Encoding: chunked", ...) .. text
+end
+
 local function each(values, fn)
   local result = {}
   for i, value in ipairs(values) do result[i] = fn(value) end
@@ -96,6 +108,14 @@ end
 local function times(n, answer)
   if n == 0 then return end
   return answer, times(n - 1, answer)
+end
+
+local function pieces(body, trailers)
+  return { 200, body, chunked = true, trailers = trailers }
+end
+
+local function broken(body)
+  return { 200, body, broken = true }
 end
 
 local CLOSE, KEEP_ALIVE = "Connection: close", "Connection: keep-alive"
@@ -539,7 +559,8 @@ return {
   { "9110 15.5.14: chunks too large together", { chunked("1\r\nx\r\n800000\r\n" .. HIDDEN),
       chunked("5\r\nhello\r\nfffffffffffffffc\r\n" .. HIDDEN) }, 413 },
   { "9112 7.1: bare LF behind a size", { chunked("5\nhello\r\n0\r\n\r\n" .. HIDDEN),
-      chunked("5\r\nhello\r\n0\n\r\n" .. HIDDEN) }, 400 },
+      chunked("5\r\nhello\r\n0\n\r\n" .. HIDDEN), chunked("5\n\nhello\r\n0\r\n\r\n" .. HIDDEN),
+      chunked("5;a\n\nhello\r\n0\r\n\r\n" .. HIDDEN), chunked("0\n\n\r\n" .. HIDDEN) }, 400 },
   { "9112 7.1: bare CR behind a size", { chunked("5\rhello\r\n0\r\n\r\n" .. HIDDEN),
       chunked("5\r\r\nhello\r\n0\r\n\r\n" .. HIDDEN) }, 400 },
   { "9112 7.1: bare LF behind data", { chunked("5\r\nhello\n0\r\n\r\n" .. HIDDEN),
@@ -573,7 +594,8 @@ return {
   { "9110 6.6.2: and that do not come", chunked("5\r\nhello\r\n0\r\n\r\n", "Trailer: A, B"),
     ok "hello" },
   { "9112 7.1.2: malformed trailers", each({ "A", ": b", "A : b", " A: b", "\tA: b", "A: b\r\n c",
-        "A B: c", "A(: b", "A: b\0", "A\1: b", "A: b\rc", "A: b\nc", "\195: b", "=" },
+        "A B: c", "A(: b", "A: b\0", "A\1: b", "A: b\rc", "A: b\nc", "A: b\n", "A: b\n\nC: d",
+        "\195: b", "=" },
       function(field)
       return chunked("5\r\nhello\r\n0\r\n" .. field .. "\r\n\r\n" .. HIDDEN)
     end), 400 },
@@ -737,6 +759,61 @@ return {
       "Expect: 100-continue", "Transfer-Encoding: gzip"), 501 },
   { "9110 10.1.4: TE", { get "TE: trailers", get("TE: trailers, deflate;q=0.5", "Connection: TE"),
       get "TE:" }, 200 },
+
+  -- -- 9112 7: answers as their requests come -----------------------------------------------------
+
+  { "9112 7.1: an answer in chunks", stream "hello", pieces "hello" },
+  { "9112 7.1: of chunks", stream_chunks "5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n", pieces "hello!" },
+  { "9112 7.1: of nothing", { line "GET /stream HTTP/1.1", stream "", stream_chunks "0\r\n\r\n" },
+    pieces "" },
+  { "9112 7.1: of any bytes", stream(range(0, 255)), pieces(range(0, 255)) },
+  { "9112 7.1: of much", { stream(("0123456789abcdef"):rep(5000)),
+      stream_chunks("13880\r\n" .. ("0123456789abcdef"):rep(5000) .. "\r\n0\r\n\r\n") },
+    pieces(("0123456789abcdef"):rep(5000)) },
+  { "9110 8.3: with its Content-Type", stream("x", "Content-Type: a/b"),
+    { 200, "x", type = "a/b", chunked = true } },
+  { "9112 7.1.2: with trailers", stream_chunks "1\r\nx\r\n0\r\nX-A: b\r\nx-c:\td e \r\n\r\n",
+    pieces("x", { ["x-a"] = "b", ["x-c"] = "d e", n = 2 }) },
+  { "9112 7.1.2: with trailers and nothing else", stream_chunks "0\r\nX-A: b\r\n\r\n",
+    pieces("", { ["x-a"] = "b", n = 1 }) },
+  { "9110 6.5.1: but not with what is none", stream_chunks "1\r\nx\r\n0\r\nContent-Length: 1\r\n" ..
+      "Transfer-Encoding: x\r\nHost: i\r\nX-A: b\r\n\r\n", pieces("x", { ["x-a"] = "b", n = 1 }) },
+  { "9112 9.3.2: in the order of the requests", stream "1" .. post "2" ..
+    stream_chunks "1\r\n3\r\n" ..
+      "0\r\n\r\n" .. get() .. stream "5", pieces "1", ok "2", pieces "3", 200, pieces "5" },
+  { "9112 9.6: and with close", stream("x", CLOSE), pieces "x", closes = true },
+  { "9112 9.6: nothing behind close is looked at", stream("x", CLOSE) .. HIDDEN, pieces "x",
+    closes = true },
+  { "9110 9.3.2: no body to HEAD", request("HEAD /stream HTTP/1.1", "Host: h",
+    "Content-Length: 1") ..
+      "x", { 200, to = "HEAD" } },
+  { "9112 6.1: no chunks to HTTP/1.0", { request("POST /stream HTTP/1.0", "Content-Length: 5") ..
+      "hello", request("POST /stream HTTP/1.0", "Content-Length: 5", KEEP_ALIVE) .. "hello" },
+    ok "hello", closes = true },
+  { "9110 10.1.1: 100 comes before the body",
+    { request("POST /stream HTTP/1.1", "Host: h", "Content-Length: 5", "Expect: 100-continue"),
+      "hello" }, 100, pieces "hello", awaits = true },
+  { "9110 10.1.1: also before chunks",
+    { request("POST /stream HTTP/1.1", "Host: h", "Transfer-Encoding: chunked",
+        "Expect: 100-continue"), "5\r\nhello\r\n0\r\nX-A: b\r\n\r\n" }, 100,
+    pieces("hello", { ["x-a"] = "b", n = 1 }), awaits = true },
+  { "9110 10.1.1: 100 may be left out", stream("hello", "Expect: 100-continue"), pieces "hello",
+    may_go_on = true },
+  { "9112 6.3: what is refused before it begins", { request("POST /stream HTTP/1.1", "Host: h",
+        "Content-Length: 5", "Transfer-Encoding: chunked") .. HIDDEN,
+      request("POST /stream HTTP/1.1", "Host: h", "Content-Length: x") .. HIDDEN,
+      stream_chunks("x\r\n" .. HIDDEN), stream_chunks("5;\r\n" .. HIDDEN),
+      stream_chunks("5\nhello" .. HIDDEN), stream_chunks("0\r\nA b\r\n" .. HIDDEN) }, 400 },
+  { "9112 7.1: what turns out to be bad is cut off", each({ "x", "", " 1", "5;", "-1", "1\n",
+        "00000000000000001", "0\r\nA b", "0\r\n b", "0\r\n\0" }, function(what)
+      return stream_chunks("5\r\nhello\r\n" .. what .. "\r\nx\r\n0\r\n\r\n" .. HIDDEN)
+    end), broken "hello" },
+  { "9112 7.1: also within a chunk's end", all(stream_chunks, { "5\r\nhello!0\r\n\r\n",
+        "5\r\nhello\n0\r\n\r\n", "5\r\nhello\r0\r\n\r\n", "5\r\nhello\r\r\n0\r\n\r\n",
+        "5\r\nhello\r\n0\r\n\n" }), broken "hello" },
+  { "9112 8: half a body is cut off", { stream("hello"):sub(1, -2), stream_chunks "5\r\nhell",
+      stream_chunks "5\r\nhello\r\n", stream_chunks "5\r\nhello\r\n0\r\n" }, broken "hello",
+    cut = true },
 
   -- -- 9112 11: requests hidden in others ---------------------------------------------------------
 

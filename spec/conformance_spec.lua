@@ -209,7 +209,7 @@ local function expected(case)
     answers[#answers + 1] = answer
   end
   local final = answers[#answers]
-  case.ends = case.closes or case.cut or final[1] >= 400
+  case.ends = case.closes or case.cut or final[1] >= 400 or final.broken
   if not case.ends then answers[#answers + 1] = PROBED end
   return answers
 end
@@ -236,13 +236,32 @@ local function judge(response, answer, last, case)
   if answer.to then
     return response.length ~= answer.length and ("Content-Length: %s"):format(response.length)
   end
+  if (response.chunks ~= nil) ~= (answer.chunked or false) then
+    return response.chunks and "chunks" or "no chunks"
+  end
+  for name, value in pairs(answer.trailers or {}) do
+    if response.trailers[name] ~= value then return "no trailer " .. name end
+  end
+  if response.chunks and response.trailers.n ~= (answer.trailers and answer.trailers.n or 0) then
+    return ("%d trailers"):format(response.trailers.n)
+  end
   return response.body ~= (answer[2] or "") and ("the body %q"):format(response.body)
+end
+
+-- An answer that was begun before its request turned out to be bad must be cut off.
+local function judge_broken(heard, at, answer, case)
+  local response, behind, part = reader.response(heard, at, "GET")
+  if not response then
+    return (not part or answer[2]:sub(1, #part) ~= part) and behind
+  end
+  return behind <= #heard and "more than the error" or judge(response, { 400 }, true, case)
 end
 
 local function judge_all(heard, answers, case)
   local at = 1
   for i, answer in ipairs(answers) do
     if at > #heard then return ("%d answers, not %d"):format(i - 1, #answers) end
+    if answer.broken then return judge_broken(heard, at, answer, case) or nil end
     local response, behind = reader.response(heard, at, answer.to or "GET")
     if response and response.status == 100 and case.may_go_on and answer[1] ~= 100 then
       response, behind = reader.response(heard, behind, answer.to or "GET")

@@ -46,12 +46,15 @@ local function read_fields(bytes, at)
   end
 end
 
--- The chunked body at `at`; what is behind it, the trailer fields, the number of chunks.
+-- The chunked body at `at`; what is behind it, the trailer fields, the number of chunks. Or nil,
+-- what is wrong, and the body as far as it is there.
 local function read_chunked(bytes, at)
   local parts = {}
   while true do
     local size, data = bytes:match("^(%x+)\r\n()", at)
-    if not size then return nil, ("no chunk: %q"):format(bytes:sub(at, at + 30)) end
+    if not size then
+      return nil, ("no chunk: %q"):format(bytes:sub(at, at + 30)), table.concat(parts)
+    end
     size = tonumber(size, 16)
     if size == 0 then
       local trailers, behind = read_fields(bytes, data)
@@ -72,8 +75,9 @@ local function has_option(fields, option)
   return false
 end
 
---- The response at `at` to a request by `method`, and what is behind it; or nil and what is wrong.
---- Without a length it takes all the rest. `closes`, `keeps`: what its Connection says.
+--- The response at `at` to a request by `method`, and what is behind it; or nil, what is wrong, and
+--- of a body in chunks that does not end what there is. Without a length it takes all the rest.
+--- `closes`, `keeps`: what its Connection says.
 function reader.response(bytes, at, method)
   local status, reason, first = bytes:match("^HTTP/1%.1 ([1-5]%d%d) ([ -~]*)\r\n()", at)
   if not status then return nil, ("no status line: %q"):format(bytes:sub(at, at + 60)) end
@@ -98,8 +102,8 @@ function reader.response(bytes, at, method)
   if bodiless or method == "HEAD" or r.status == 304 then return r, behind end
   if coding then
     r.body, behind, r.trailers, r.chunks = read_chunked(bytes, behind)
-    if not r.body then return nil, behind end
-    return r, behind
+    if r.body then return r, behind end
+    return nil, behind, r.trailers
   end
   local last = length and behind + r.length - 1 or #bytes
   if last > #bytes then return nil, ("%d bytes of %s"):format(#bytes - behind + 1, length) end
