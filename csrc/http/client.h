@@ -10,8 +10,9 @@
 ** new connection, if its method is idempotent and none of a streamed body has been sent (RFC 9112 section
 ** 9.3.1). Connections that are kept do not keep the loop running.
 **
-** A response that ends before its end is an error, whatever was told of it before. One that comes before
-** the body of the request was sent ends the sending, and the connection with it.
+** A response that ends before its end is an error, whatever was told of it before. One that begins before
+** the body of the request was sent ends the sending if its status is 300 or above, and otherwise when it
+** ends itself; the connection ends with it.
 **
 ** What a client allows (rotor_http_client_config):
 **

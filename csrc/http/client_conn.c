@@ -169,7 +169,7 @@ static void complete(rotor_http__conn *conn)
         return;
     }
     part(conn);
-    if (conn->keep && rotor_buf_len(input_of(conn)) == 0)
+    if (conn->keep && c->sending == CALL__SENT && rotor_buf_len(input_of(conn)) == 0)
         rotor_http__release(conn);
     else
         rotor_http__conn_close(conn);
@@ -371,10 +371,9 @@ static void begin_response(rotor_http__conn *conn)
         (uint8_t)rotor_http_response_framing(&c->head, c->ask.method, c->ask.method_len);
     conn->keep =
         c->head.keep_alive && conn->framing != ROTOR_HTTP_UNTIL_CLOSE && !c->ask.close && !tunnel;
-    if (c->sending != CALL__SENT) {
+    /* A server that likes the request may answer it while the body still comes. */
+    if (c->sending == CALL__EXPECTS || (c->sending == CALL__SENDS && c->head.status >= 300))
         c->sending = CALL__STOPPED;
-        conn->keep = false;
-    }
     if (!tunnel && is_to_be_followed(c)) {
         c->taking = CALL__SKIPS;
         begin_body(conn);

@@ -389,20 +389,50 @@ static void a_response_before_the_end_of_a_large_body(void **state)
 
 static void a_response_before_the_end_of_a_stream(void **state)
 {
+    for (int refused = 0; refused < 2; refused++) {
+        calls k = {.headers = calls_progressive};
+        assert_int_equal(calls_open(&k), 0);
+        start_stream(&k, ROTOR_HTTP_NO_LENGTH, "");
+        int fd = calls_accept(&k);
+        sockets_expect(k.loop, fd,
+                       calls_request(&k, "POST", "/", "Transfer-Encoding: chunked\r\n"));
+        rotor_http_call *c = rotor_http_call_find(k.loop, k.call);
+        assert_int_equal(rotor_http_call_write(c, text_of("a")), 0);
+        sockets_expect(k.loop, fd, "1\r\na\r\n");
+        calls_expect(&k, "wanted, wanted");
+        sockets_send(fd, refused ? HTTP "300\r\nContent-Length: 2\r\n\r\nb"
+                                 : HTTP "299\r\nContent-Length: 2\r\n\r\nb");
+        calls_expect(&k, refused ? "head 300, chunk b" : "head 299, chunk b");
+        int error = refused ? ROTOR_ECLOSED : 0;
+        assert_int_equal(rotor_http_call_write(c, text_of("c")), error);
+        if (!refused)
+            sockets_expect(k.loop, fd, "1\r\nc\r\n");
+        calls_expect(&k, refused ? "" : "wanted");
+        if (refused)
+            assert_int_equal(rotor_http_call_finish(c), ROTOR_ECLOSED);
+        sockets_send(fd, "c");
+        calls_expect(&k, "chunk c, end, over");
+        assert_int_equal(sockets_end(k.loop, fd, NULL), 0);
+        close(fd);
+        calls_close(&k);
+    }
+}
+
+static void a_response_that_overlaps_the_stream(void **state)
+{
     calls k = {.headers = calls_progressive};
     assert_int_equal(calls_open(&k), 0);
     start_stream(&k, ROTOR_HTTP_NO_LENGTH, "");
     int fd = calls_accept(&k);
     sockets_expect(k.loop, fd, calls_request(&k, "POST", "/", "Transfer-Encoding: chunked\r\n"));
-    rotor_http_call *c = rotor_http_call_find(k.loop, k.call);
-    assert_int_equal(rotor_http_call_write(c, text_of("a")), 0);
-    sockets_send(fd, HTTP "200\r\nContent-Length: 2\r\n\r\nb");
-    calls_expect(&k, "wanted, wanted, head 200, chunk b");
-    assert_int_equal(rotor_http_call_write(c, text_of("a")), ROTOR_ECLOSED);
-    assert_int_equal(rotor_http_call_finish(c), ROTOR_ECLOSED);
-    sockets_send(fd, "c");
-    calls_expect(&k, "chunk c, end, over");
-    assert_int_equal(sockets_end(k.loop, fd, NULL), 0);
+    calls_expect(&k, "wanted");
+    sockets_send(fd, HTTP "200\r\nContent-Length: 2\r\n\r\na");
+    calls_expect(&k, "head 200, chunk a");
+    assert_int_equal(rotor_http_call_finish(rotor_http_call_find(k.loop, k.call)), 0);
+    sockets_expect(k.loop, fd, "0\r\n\r\n");
+    sockets_send(fd, "b");
+    calls_expect(&k, "chunk b, end, over");
+    assert_int_equal(rotor_http_client_idle(k.client), 1); /* which is kept then */
     close(fd);
     calls_close(&k);
 }
@@ -422,6 +452,7 @@ int main(void)
         TEST(a_server_that_knows_no_expectations),
         TEST(a_response_before_the_end_of_a_large_body),
         TEST(a_response_before_the_end_of_a_stream),
+        TEST(a_response_that_overlaps_the_stream),
     };
     return cmocka_run_group_tests_name("client_send", tests, NULL, NULL);
 }
