@@ -36,6 +36,7 @@
 #include "http/url.h"
 #include "http/ask.h"
 #include "http/client.h"
+#include "http/fetch.h"
 #include "http/metrics.h"
 
 #endif

@@ -51,6 +51,7 @@ build = {
         "csrc/http/date.c",
         "csrc/http/drain.c",
         "csrc/http/files_open.c",
+        "csrc/http/fetch.c",
         "csrc/http/message.c",
         "csrc/http/metrics.c",
         "csrc/http/mime.c",

@@ -242,18 +242,17 @@ rotor_text rotor_http_call_reason(const rotor_http_call *c)
     return c->text ? text_of(c->text, c->head.reason) : (rotor_text){NULL, 0};
 }
 
-rotor_text rotor_http_call_header(const rotor_http_call *c, const char *name, size_t len)
+rotor_text rotor_http__field_named(const rotor_http_field *fields, uint32_t n, const char *text,
+                                   const char *name, size_t len)
 {
-    for (uint32_t i = 0; i < c->head.nfields; i++) {
-        const rotor_http_field *field = &c->head.fields[i];
-        if (rotor__is_named(text_of(c->text, field->name), name, len))
-            return text_of(c->text, field->value);
-    }
+    for (uint32_t i = 0; i < n; i++)
+        if (rotor__is_named(text_of(text, fields[i].name), name, len))
+            return text_of(text, fields[i].value);
     return (rotor_text){NULL, 0};
 }
 
-static bool field_at(const rotor_http_field *fields, uint32_t n, const char *text, size_t i,
-                     rotor_text *name, rotor_text *value)
+bool rotor_http__field_at(const rotor_http_field *fields, uint32_t n, const char *text, size_t i,
+                          rotor_text *name, rotor_text *value)
 {
     if (i >= n)
         return false;
@@ -262,16 +261,22 @@ static bool field_at(const rotor_http_field *fields, uint32_t n, const char *tex
     return true;
 }
 
+rotor_text rotor_http_call_header(const rotor_http_call *c, const char *name, size_t len)
+{
+    return rotor_http__field_named(c->head.fields, c->head.nfields, c->text, name, len);
+}
+
 bool rotor_http_call_header_at(const rotor_http_call *c, size_t i, rotor_text *name,
                                rotor_text *value)
 {
-    return field_at(c->head.fields, c->head.nfields, c->text, i, name, value);
+    return rotor_http__field_at(c->head.fields, c->head.nfields, c->text, i, name, value);
 }
 
 bool rotor_http_call_trailer_at(const rotor_http_call *c, size_t i, rotor_text *name,
                                 rotor_text *value)
 {
-    return field_at(c->trailers, c->ntrailers, rotor_buf_data(&c->received), i, name, value);
+    return rotor_http__field_at(c->trailers, c->ntrailers, rotor_buf_data(&c->received), i, name,
+                                value);
 }
 
 uint64_t rotor_http_call_length(const rotor_http_call *c)

@@ -225,4 +225,10 @@ bool rotor_http__call_can_repeat(const rotor_http_call *c);
 /* The head of a redirect, and its body, are through: go where it leads. */
 void rotor_http__call_follow(rotor_http_call *c);
 
+/* Fields whose spans are of `text`: the value of the first with that name; and the i-th. */
+rotor_text rotor_http__field_named(const rotor_http_field *fields, uint32_t n, const char *text,
+                                   const char *name, size_t len);
+bool rotor_http__field_at(const rotor_http_field *fields, uint32_t n, const char *text, size_t i,
+                          rotor_text *name, rotor_text *value);
+
 #endif
