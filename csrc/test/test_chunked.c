@@ -248,6 +248,8 @@ static const struct chunked {
     NO("9110 5.5: NUL in a trailer", "0\r\nA: \0\r\n\r\n", HTTP_ECONTROL, ""),
     NO("9110 5.5: NUL in a trailer's name", "0\r\nA\0: b\r\n\r\n", HTTP_ECONTROL, ""),
     NO("9110 5.5: DEL in a trailer", "0\r\nA: \x7f\r\n\r\n", HTTP_ECONTROL, ""),
+    CASE("what came before a fault is kept, the fault is not", "0\r\nA: b\x7f", ROTOR_HTTP_ECONTROL,
+       "", "A: b"),
     NO("the next request for trailers", "0\r\nGET / HTTP/1.1\r\n\r\n", HTTP_ESPACE, ""),
 };
 /* clang-format on */
