@@ -141,6 +141,8 @@ static __attribute__((noinline)) char *put_other_status_line(char *p, int status
     p = rotor__put_number(p, (uint64_t)status);
     *p++ = ' '; /* stands before an empty reason, too (RFC 9112 section 4) */
     p = rotor__put(p, reason, strlen(reason));
+    if (status == 426) /* has an Upgrade, which has to be mentioned (RFC 9110 section 7.8) */
+        p = ROTOR__PUT(p, "\r\nConnection: Upgrade");
     return ROTOR__PUT(p, "\r\n");
 }
 
