@@ -69,6 +69,7 @@ build = {
         "csrc/http/websocket_accept.c",
         "csrc/http/websocket_frame.c",
         "csrc/http/websocket_send.c",
+        "csrc/http/websocket_upgrade.c",
         "csrc/http/websocket_utf8.c",
         "csrc/lua/class.c",
         "csrc/lua/connect.c",

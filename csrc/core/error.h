@@ -92,7 +92,9 @@
     XX(WEBSOCKET_EFRAGMENTS, -10159, 1008, "message of too many fragments (section 7.4.1)")        \
     XX(WEBSOCKET_EKIND, -10160, 1003, "messages are not taken here (section 7.4.1)")               \
     XX(WEBSOCKET_ESILENT, -10161, 0, "peer did not answer a ping in time")                         \
-    XX(WEBSOCKET_EUNCLOSED, -10162, 0, "peer did not answer the close in time")
+    XX(WEBSOCKET_EUNCLOSED, -10162, 0, "peer did not answer the close in time")                    \
+    XX(WEBSOCKET_EHANDSHAKE, -10163, 0, "not the handshake of a WebSocket (section 4)")            \
+    XX(WEBSOCKET_EORIGIN, -10164, 0, "WebSocket for a page of another site (section 10.2)")
 
 enum rotor_error {
 #define XX(name, code, message) ROTOR_##name = (code),

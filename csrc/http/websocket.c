@@ -217,7 +217,7 @@ static rotor_intent close_as_said(rotor_websocket *ws, rotor_intent said)
 static rotor_intent settle(rotor_websocket *ws, rotor_scope *scope, rotor_intent said)
 {
     uint32_t mark = ws->stream.intent.flush;
-    if (said.kind == ROTOR_INTENT_ABORT) {
+    if (said.kind == ROTOR_INTENT_ABORT || said.kind == ROTOR_INTENT_PASS) {
         tell_broken(ws, ROTOR_ECANCELED);
         return said;
     }

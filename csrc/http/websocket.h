@@ -23,6 +23,7 @@
 
 #include "../stream/stream.h"
 #include "message.h"
+#include "server.h"
 #include "websocket_frame.h"
 
 /* A WebSocket; the first member of the struct that a handler says the size of. */
@@ -172,6 +173,34 @@ int rotor_websocket_error(const rotor_websocket *ws);
 
 /* The subprotocol that was agreed on in the handshake, or NULL. */
 const char *rotor_websocket_subprotocol(const rotor_websocket *ws);
+
+/* -- the server's handshake --------------------------------------------------------------------- */
+
+typedef struct rotor_websocket_options {
+    /* The subprotocols that are spoken here, the best first, up to a NULL: the first that the client has
+    ** asked for is agreed on. NULL: none. */
+    const char *const *protocols;
+    /* The sites whose pages may connect, as in "https://example.org", up to a NULL; "*": any. NULL: those
+    ** from the host that the request is for. A client that is no browser says no origin, and may always
+    ** connect. */
+    const char *const *origins;
+    void *seed; /* for `open`, which may be called later */
+    /* NULL, or called once with `seed`: `open` has returned, or will not be called. Not called when
+    ** rotor_websocket_upgrade() returns an error. */
+    void (*release)(void *seed);
+} rotor_websocket_options;
+
+/* Answer a request that asks for a WebSocket: with 101, and then the connection is one; or with what is
+** wrong with it (400, 403, 405, 426). The handler of HTTP returns rotor_done() next in both cases.
+** `options` NULL: all defaults; what they point to is copied, but for the seed.
+**
+** 0; ROTOR_WEBSOCKET_EHANDSHAKE, ROTOR_WEBSOCKET_EORIGIN: it was refused; or another error, and the request is
+** still to be answered: ROTOR_ESTATE (it is too late), ROTOR_ECLOSED, UV_ENOMEM, UV_EINVAL. */
+int rotor_websocket_upgrade(rotor_http *h, const rotor_websocket_handler *handler,
+                            const rotor_websocket_options *options);
+
+/* Whether a request asks for a WebSocket, be it in the right way or not. */
+bool rotor_websocket_is_asked(const rotor_http *h);
 
 /* -- WebSockets over streams of another origin ------------------------------------------------- */
 

@@ -4,6 +4,7 @@
 #define ROTOR_HTTP_WEBSOCKET_PRIVATE_H
 
 #include "../core/private.h"
+#include "put.h"
 #include "websocket.h"
 
 /* rotor_websocket.state: */
@@ -50,6 +51,24 @@ rotor_intent rotor__websocket_open(rotor_websocket *ws, rotor_scope *scope, void
 
 /* Tell `close`, if it was not told. An `error` of 0 is none. */
 void rotor__websocket_tell(rotor_websocket *ws, int error, int code, rotor_text reason);
+
+/* -- the handshake ----------------------------------------------------------------------------- */
+
+/* Take the next element off a list (RFC 9110 section 5.6.1); false: there are no more. Empty ones count for
+** nothing. */
+static inline bool rotor__next_item(rotor_text *list, rotor_text *item)
+{
+    const char *p = list->data, *end = p + list->len;
+    while (p < end && (*p == ',' || *p == ' ' || *p == '\t'))
+        p++;
+    const char *comma = p < end ? memchr(p, ',', (size_t)(end - p)) : NULL;
+    const char *stop = comma ? comma : end;
+    *item = (rotor_text){p, (size_t)(stop - p)};
+    *list = (rotor_text){stop, (size_t)(end - stop)};
+    while (item->len > 0 && (p[item->len - 1] == ' ' || p[item->len - 1] == '\t'))
+        item->len--;
+    return item->len > 0;
+}
 
 /* -- the codec --------------------------------------------------------------------------------- */
 
