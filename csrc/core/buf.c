@@ -211,7 +211,7 @@ ssize_t rotor_buf_find(rotor_buf *b, const void *delim, size_t len, size_t offse
     return -1;
 }
 
-void rotor_buf_fini(rotor_buf *b)
+void rotor__buf_fini(rotor_buf *b)
 {
     release(b->block);
     b->block = NULL;

@@ -44,7 +44,7 @@ typedef struct rotor_buf {
 char *rotor__buf_reserve(rotor_buf *b, size_t n);
 int rotor__buf_extend(rotor_buf *b, const void *data, size_t n);
 int rotor__buf_return(rotor_buf *b);
-void rotor_buf_fini(rotor_buf *b);
+void rotor__buf_fini(rotor_buf *b);
 
 /* private: drop all bytes, but stay in a lent block. */
 static inline void rotor__buf_clear(rotor_buf *b)
@@ -54,7 +54,7 @@ static inline void rotor__buf_clear(rotor_buf *b)
         b->block->end = 0;
         b->block->scan_len = 0;
     } else {
-        rotor_buf_fini(b);
+        rotor__buf_fini(b);
     }
 }
 
@@ -140,10 +140,6 @@ int rotor_buf_split(rotor_buf *b, size_t n, rotor_buf *head);
 ** truncating, removing or searching for something else forgets the place. */
 ssize_t rotor_buf_find(rotor_buf *b, const void *delim, size_t len, size_t offset);
 
-/* Drop all bytes and hold nothing: memory the buf owns is freed, a lent block is its lender's
-** again. */
-void rotor_buf_fini(rotor_buf *b);
-
 /* A block of `capacity` bytes to lend, or NULL when memory is short or `capacity` more than
 ** ROTOR_BUF_MAX. Freed by rotor_free(). */
 rotor_block *rotor_block_new(size_t capacity);
@@ -165,6 +161,18 @@ static inline bool rotor_buf_is_lent(const rotor_buf *b)
     return b->block && b->block->lent;
 }
 
+/* Drop all bytes and hold nothing: memory the buf owns is freed, a lent block is its lender's
+** again. */
+static inline void rotor_buf_fini(rotor_buf *b)
+{
+    if (!rotor_buf_is_lent(b)) {
+        rotor__buf_fini(b);
+        return;
+    }
+    b->block->lent = 0;
+    b->block = NULL;
+}
+
 /* End a lending: bytes still held move to memory of the buf's own. 0, or UV_ENOMEM: then those
 ** bytes are gone and the buf is empty. The block is free for the next in both cases. Without
 ** effect on a buf that is not in a lent block. */
@@ -174,8 +182,7 @@ static inline int rotor_buf_return(rotor_buf *b)
         return 0;
     if (rotor_buf_len(b) > 0)
         return rotor__buf_return(b);
-    b->block->lent = 0;
-    b->block = NULL;
+    rotor_buf_fini(b);
     return 0;
 }
 

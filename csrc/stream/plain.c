@@ -12,29 +12,22 @@
 #include "address.h"
 #include "private.h"
 
+/* What does not block is hardly ever interrupted; if it is, the poll has it tried again. */
 static ssize_t negated(ssize_t n)
 {
     if (n >= 0)
         return n;
-    return errno == EWOULDBLOCK ? UV_EAGAIN : -errno;
+    return errno == EWOULDBLOCK || errno == EINTR ? UV_EAGAIN : -errno;
 }
 
 static ssize_t plain_recv(rotor_stream *s, void *buffer, size_t n)
 {
-    ssize_t got;
-    do
-        got = recv(s->io.fd, buffer, n, 0);
-    while (got < 0 && errno == EINTR);
-    return negated(got);
+    return negated(recv(s->io.fd, buffer, n, 0));
 }
 
 static ssize_t plain_send(rotor_stream *s, const void *data, size_t n)
 {
-    ssize_t sent;
-    do
-        sent = send(s->io.fd, data, n, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    return negated(sent);
+    return negated(send(s->io.fd, data, n, MSG_NOSIGNAL));
 }
 
 #ifdef __linux__
@@ -45,16 +38,12 @@ static ssize_t plain_send_file(rotor_stream *s, int fd, uint64_t offset, size_t 
     const struct timespec now = {0};
     sigset_t pipe, before, pending;
     off_t at = (off_t)offset;
-    ssize_t sent;
     sigemptyset(&pipe);
     sigaddset(&pipe, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &pipe, &before);
     bool waiting = sigismember(&before, SIGPIPE) == 1 && !sigpending(&pending) &&
                    sigismember(&pending, SIGPIPE) == 1;
-    do
-        sent = sendfile(s->io.fd, fd, &at, n);
-    while (sent < 0 && errno == EINTR);
-    ssize_t result = negated(sent);
+    ssize_t result = negated(sendfile(s->io.fd, fd, &at, n));
     /* Some may have been sent before the peer was found to be gone. */
     if (result != (ssize_t)n && result != UV_EAGAIN && !waiting)
         while (sigtimedwait(&pipe, NULL, &now) < 0 && errno == EINTR)

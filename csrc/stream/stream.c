@@ -64,16 +64,18 @@ static int receive(rotor_stream *s)
     return n == UV_EAGAIN ? 0 : (int)n;
 }
 
-/* Send what there is, which is something. */
-static int flush(rotor_stream *s)
+/* Send what there is: `n` bytes, more than 0. */
+static inline int flush(rotor_stream *s, size_t n)
 {
-    ssize_t n = s->transport->send(s, rotor_buf_data(&s->output), rotor_buf_len(&s->output));
-    if (n > 0) {
-        rotor_buf_consume(&s->output, (size_t)n);
-        s->stalled_ms = (uint32_t)s->machine.loop->now;
-        return 0;
-    }
-    return n == UV_EAGAIN || n == 0 ? 0 : (int)n;
+    ssize_t sent = s->transport->send(s, rotor_buf_data(&s->output), n);
+    if (sent <= 0)
+        return sent == UV_EAGAIN ? 0 : (int)sent;
+    s->stalled_ms = (uint32_t)s->machine.loop->now;
+    if ((size_t)sent == n)
+        rotor_buf_fini(&s->output);
+    else
+        rotor_buf_consume(&s->output, (size_t)sent);
+    return 0;
 }
 
 rotor_buf *rotor_stream_output(rotor_stream *s)
@@ -152,11 +154,9 @@ static __attribute__((cold, noinline)) void unmet(rotor_stream *s, rotor_scope *
     s->intent = at_end ? rotor_intent_done() : rotor_intent_error(reason);
 }
 
-static bool is_full(rotor_stream *s)
+static __attribute__((noinline)) bool is_above_mark(rotor_stream *s)
 {
     size_t unsent = rotor_buf_len(&s->output);
-    if (unsent == 0 && !(s->flags & ROTOR__FULL))
-        return false;
     ROTOR__IN_FORCE(protocol, s, high_water);
     size_t high = protocol->high_water ? protocol->high_water : DEFAULT_HIGH_WATER;
     if (unsent >= high)
@@ -169,6 +169,11 @@ static bool is_full(rotor_stream *s)
 static bool is_flushed(const rotor_stream *s)
 {
     return rotor_buf_len(&s->output) < s->intent.flush && !(s->flags & ROTOR__PULLING);
+}
+
+static inline bool is_full(rotor_stream *s)
+{
+    return (s->output.block || s->flags & ROTOR__FULL) && is_above_mark(s);
 }
 
 /* Run the one transition whose time has come; false when there is none. */
@@ -302,7 +307,7 @@ static rotor_response dispatch(rotor_stream *s, rotor_scope *scope, unsigned eve
         if (s->intent.kind >= ROTOR_INTENT_ABORT)
             return leave(s, scope);
         size_t unsent = rotor_buf_len(&s->output);
-        error = unsent > 0 ? flush(s) : 0;
+        error = unsent > 0 ? flush(s, unsent) : 0;
         again = !error && turns > 0 &&
                 (s->intent.flush > 0 || s->flags & (ROTOR__FULL | ROTOR__PULLING));
         if (again) {
@@ -373,17 +378,23 @@ static __attribute__((noinline)) rotor_response hung_up(rotor_stream *s, rotor_s
     return dispatch(s, scope, events & ~(unsigned)ROTOR_HANGUP);
 }
 
+static inline rotor_response proceed(rotor_stream *s, rotor_scope *scope, unsigned events)
+{
+    return events & ROTOR_HANGUP ? hung_up(s, scope, events) : dispatch(s, scope, events);
+}
+
+static __attribute__((noinline)) rotor_response run_again(rotor_stream *s, rotor_scope *scope)
+{
+    return proceed(s, scope, s->transport->pending ? s->transport->pending(s) : 0);
+}
+
 static rotor_response stream_ready(rotor_machine *m, rotor_scope *scope, rotor_io *io,
                                    unsigned events)
 {
     rotor_stream *s = (rotor_stream *)m;
     if (s->flags & ROTOR__HANDSHAKE)
         return begin(s, scope);
-    if (!io && s->transport->pending)
-        events = s->transport->pending(s);
-    if (events & ROTOR_HANGUP)
-        return hung_up(s, scope, events);
-    return dispatch(s, scope, events);
+    return io ? proceed(s, scope, events) : run_again(s, scope);
 }
 
 static rotor_response stream_wakeup(rotor_machine *m, rotor_scope *scope)
@@ -408,7 +419,8 @@ static rotor_response stream_timeout(rotor_machine *m, rotor_scope *scope)
     if (rotor__stream_is_sending(s) && stalled_for(s) >= stall_limit(s)) {
         /* Unless it was this process that had no time. */
         s->flags |= ROTOR__RUNNING;
-        int error = rotor_buf_len(&s->output) > 0 ? flush(s) : rotor__stream_pull(s, scope);
+        size_t unsent = rotor_buf_len(&s->output);
+        int error = unsent > 0 ? flush(s, unsent) : rotor__stream_pull(s, scope);
         if (error >= 0 && rotor__stream_is_sending(s) && stalled_for(s) >= stall_limit(s))
             error = ROTOR_ESTALLED;
         if (error < 0)
