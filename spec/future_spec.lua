@@ -137,6 +137,37 @@ describe("a future", function()
     assert.same({ nil, "ECLOSED: already closed", "ECLOSED" }, { port:set(1) })
   end)
 
+  it("that is gone wakes the machine that watches its port", function()
+    local canceled = {}
+    local port, future = loop:future()
+    local M = rotor.machine "M" {
+      create = function(_, scope)
+        assert(port:watch(scope:handle()))
+        return scope:ok()
+      end,
+      wakeup = function(_, scope)
+        canceled[#canceled + 1] = port:canceled()
+        return scope:done()
+      end,
+    }
+    assert(loop:add(M))
+    loop:turn()
+    assert.same({}, canceled)
+    future:cancel()
+    loop:run()
+    assert.same({ true }, canceled)
+    assert(loop:add(M)) -- which it was before
+    loop:run()
+    assert.same({ true, true }, canceled)
+    local Idle = rotor.machine "Idle" { create = function(_, scope) return scope:ok() end }
+    local idle, foreign = assert(loop:add(Idle)), assert(scene.loop():add(Idle))
+    assert.has_error(function() port:watch(foreign) end,
+      "bad argument #1 to 'watch' (a handle of another loop)")
+    port:drop()
+    assert.has_error(function() port:watch(idle) end,
+      "the port was used before; it resolves its future once")
+  end)
+
   it("is resolved once", function()
     local used = "the port was used before; it resolves its future once"
     for _, method in ipairs { "set", "fail", "drop" } do

@@ -164,15 +164,33 @@ bool rotor_port_is_canceled(const rotor_port *port)
     return atomic_load(&port->future.dropped) || has_ended(&port->future);
 }
 
+/* Whether it can be told. */
+static int judge_watcher(const rotor_future *f, rotor_handle machine)
+{
+    bool nobody = machine.generation == 0;
+    return has_ended(f) || (!nobody && !rotor_find(f->loop, machine)) ? ROTOR_ECLOSED : 0;
+}
+
+int rotor_port_watch(rotor_port *port, rotor_handle machine)
+{
+    rotor_future *f = &port->future;
+    int error = judge_watcher(f, machine);
+    if (error)
+        return error;
+    f->tender = machine;
+    bool told = machine.generation > 0 && atomic_load(&f->dropped);
+    return told ? rotor_wake(f->loop, machine) : 0;
+}
+
 /* -- the future -------------------------------------------------------------------------------- */
 
 int rotor_future_watch(rotor_future *f, rotor_handle machine)
 {
-    bool nobody = machine.generation == 0;
-    if (has_ended(f) || (!nobody && !rotor_find(f->loop, machine)))
-        return ROTOR_ECLOSED;
+    int error = judge_watcher(f, machine);
+    if (error)
+        return error;
     f->watcher = machine;
-    return f->resolved && !nobody ? rotor_wake(f->loop, machine) : 0;
+    return f->resolved && machine.generation > 0 ? rotor_wake(f->loop, machine) : 0;
 }
 
 int rotor_future_status(const rotor_future *f)
@@ -208,6 +226,8 @@ void rotor_future_drop(rotor_future *f)
         if (f->resolved)
             destroy_value(f);
         source = !f->resolved && f->abandon ? f->abandon(f) : NULL;
+        if (!f->resolved && f->tender.generation > 0 && !has_ended(f))
+            (void)rotor_wake(f->loop, f->tender);
         rotor__future_unref(f);
     }
 }

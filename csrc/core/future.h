@@ -38,6 +38,10 @@ void rotor_port_drop(rotor_port *port);
 /* Whether nobody waits for the value any more, so that work on it may stop. Any thread. */
 bool rotor_port_is_canceled(const rotor_port *port);
 
+/* Have `machine` woken when that is so, in place of any other; nobody for ROTOR_NO_HANDLE. Loop's thread
+** only. 0, or ROTOR_ECLOSED when the machine or the loop has ended. */
+int rotor_port_watch(rotor_port *port, rotor_handle machine);
+
 /* Have `machine` woken when the future is resolved (now if it is), in place of any other; nobody
 ** for ROTOR_NO_HANDLE. 0, or ROTOR_ECLOSED when the machine or the loop has ended. */
 int rotor_future_watch(rotor_future *f, rotor_handle machine);

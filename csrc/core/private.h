@@ -193,8 +193,9 @@ struct rotor_future {
     void *value;
     void (*destroy)(void *value);
     rotor__mailbox *mailbox;
-    rotor_loop *loop; /* not to be touched once the mailbox is closed */
-    rotor_handle watcher;
+    rotor_loop *loop;     /* not to be touched once the mailbox is closed */
+    rotor_handle watcher; /* to be woken when it is resolved; */
+    rotor_handle tender;  /* when it is dropped before */
     void (*follow)(struct rotor_future *f, void *context); /* instead of waking the watcher */
     void *context;
     /* Dropped unresolved: give up what it waits for, and return the last of that for the caller to

@@ -81,7 +81,7 @@ int rotor__lua_push_outcome(lua_State *L, int status, const rotor__lua_box *b)
 
 typedef struct port_object {
     rotor__object object;
-    rotor__vm *vm;
+    rotor__lua_loop *ll;
     rotor_port *port; /* NULL once it was used */
 } port_object;
 
@@ -99,7 +99,7 @@ static int resolve(lua_State *L, int status)
         lua_rawseti(L, 2, 1);
     }
     lua_settop(L, 2);
-    rotor__lua_box *b = rotor__lua_new_box(L, object->vm);
+    rotor__lua_box *b = rotor__lua_new_box(L, object->ll->vm);
     b->named = named;
     rotor_port *port = object->port;
     object->port = NULL;
@@ -127,6 +127,16 @@ static int port_canceled(lua_State *L)
     port_object *object = rotor__lua_check(L, 1, &kind_port);
     lua_pushboolean(L, !object->port || rotor_port_is_canceled(object->port));
     return 1;
+}
+
+/* [-0, +1 or 3, e] watch(handle): have that machine woken when nobody waits any more */
+static int port_watch(lua_State *L)
+{
+    port_object *object = rotor__lua_check(L, 1, &kind_port);
+    rotor_handle handle = rotor__lua_check_handle(L, 2, object->ll);
+    if (!object->port)
+        return luaL_error(L, "the port was used before; it resolves its future once");
+    return rotor__lua_result(L, rotor_port_watch(object->port, handle));
 }
 
 /* [-0, +0, e] Also when collected: then the future fails with ECANCELED. */
@@ -164,7 +174,7 @@ int rotor__lua_future(lua_State *L)
     rotor__lua_check_not_closing(L, ll->vm);
     port_object *port = rotor__lua_new(L, &kind_port, sizeof *port, 0);
     rotor__lua_future_object *future = rotor__lua_push_future(L, ll);
-    port->vm = ll->vm;
+    port->ll = ll;
     if (rotor_future_new(ll->loop, &future->future, &port->port, rotor__lua_free_box))
         return luaL_error(L, "not enough memory");
     return 2;
@@ -215,11 +225,9 @@ static const luaL_Reg notifier_methods[] = {{"wakeup", notifier_wakeup}, {NULL, 
 static const luaL_Reg notifier_meta[] = {
     {"__gc", notifier_gc}, {"__close", notifier_gc}, {NULL, NULL}};
 
-static const luaL_Reg port_methods[] = {{"set", port_set},
-                                        {"fail", port_fail},
-                                        {"canceled", port_canceled},
-                                        {"drop", port_drop},
-                                        {NULL, NULL}};
+static const luaL_Reg port_methods[] = {{"set", port_set},           {"fail", port_fail},
+                                        {"canceled", port_canceled}, {"watch", port_watch},
+                                        {"drop", port_drop},         {NULL, NULL}};
 static const luaL_Reg port_meta[] = {{"__gc", port_drop}, {"__close", port_drop}, {NULL, NULL}};
 
 static const luaL_Reg future_methods[] = {{"get", future_get},

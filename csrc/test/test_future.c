@@ -263,6 +263,65 @@ static void a_watcher_that_has_ended(void **state)
     probe_free(loop);
 }
 
+static void a_port_is_told_that_its_future_is_dropped(void **state)
+{
+    rotor_loop *loop = future_loop(0);
+    for (int combined = 0; combined < 2; combined++) {
+        rotor_future *f;
+        rotor_port *p;
+        probe_plan a = {.name = "a"}, b = {.name = "b"};
+        future_pair(loop, &f, &p);
+        assert_int_equal(rotor_add(loop, &probe_type, &a, NULL), 0);
+        assert_int_equal(rotor_add(loop, &probe_type, &b, NULL), 0);
+        assert_int_equal(rotor_port_watch(p, a.self), 0);
+        assert_int_equal(rotor_port_watch(p, ROTOR_NO_HANDLE), 0);
+        assert_int_equal(rotor_port_watch(p, b.self), 0); /* in their place */
+        if (combined)
+            f = rotor_future_timeout(f, ROTOR_NEVER);
+        probe_turn(loop);
+        assert_int_equal(b.count[WAKEUP], 0);
+        rotor_future_drop(f);
+        assert_int_equal(b.count[WAKEUP], 0); /* never at once */
+        probe_turn(loop);
+        assert_int_equal(a.count[WAKEUP], 0);
+        assert_int_equal(b.count[WAKEUP], 1);
+        assert_true(rotor_port_is_canceled(p));
+        assert_int_equal(rotor_port_watch(p, a.self), 0); /* which is so already */
+        probe_turn(loop);
+        assert_int_equal(a.count[WAKEUP], 1);
+        rotor_end(loop, a.self, 0);
+        probe_turn(loop);
+        assert_int_equal(rotor_port_watch(p, a.self), ROTOR_ECLOSED);
+        rotor_port_drop(p);
+        /* One that was resolved before it is dropped is no news. */
+        future_pair(loop, &f, &p);
+        assert_int_equal(rotor_port_watch(p, b.self), 0);
+        rotor_port_set(p, value_new(5));
+        probe_turn(loop);
+        rotor_future_drop(f);
+        probe_turn(loop);
+        assert_int_equal(b.count[WAKEUP], 1);
+        rotor_end(loop, b.self, 0);
+        probe_turn(loop);
+    }
+    probe_free(loop);
+}
+
+static void ports_that_outlive_their_loop(void **state)
+{
+    rotor_loop *loop = future_loop(0);
+    rotor_future *f;
+    rotor_port *p;
+    probe_plan a = {.name = "a"};
+    future_pair(loop, &f, &p);
+    assert_int_equal(rotor_add(loop, &probe_type, &a, NULL), 0);
+    assert_int_equal(rotor_port_watch(p, a.self), 0);
+    probe_free(loop);
+    assert_int_equal(rotor_port_watch(p, a.self), ROTOR_ECLOSED);
+    rotor_future_drop(f);
+    rotor_port_drop(p);
+}
+
 /* -- from threads ------------------------------------------------------------------------------ */
 
 enum { THREADS = 4, PER_THREAD = 1000 };
@@ -394,6 +453,8 @@ int main(void)
         TEST(the_watcher_is_woken),
         TEST(watching_what_is_there_wakes_now),
         TEST(a_watcher_that_has_ended),
+        TEST(a_port_is_told_that_its_future_is_dropped),
+        TEST(ports_that_outlive_their_loop),
         TEST(four_threads_resolve),
         TEST(threads_against_drops_and_the_end),
     };

@@ -818,6 +818,13 @@ function Port:drop() end
 ---@return boolean
 function Port:canceled() end
 
+--- Have that machine woken when nobody waits for the value any more, or now if that is so.
+---@param machine rotor.Handle
+---@return true?
+---@return string? message
+---@return string? name
+function Port:watch(machine) end
+
 --- A value that comes later, once. What it waits for is canceled when it is canceled or collected;
 --- but a function given to map() or and_then() is called in any case, unless it is canceled.
 ---@class rotor.Future
