@@ -245,7 +245,7 @@ diagrams: module ## Draw the protocols of the examples, as they run, into build/
 # ---- Testing -------------------------------------------------------------------------------------
 
 # Each ends with one line "N passed, N failed". What is needed is fetched in one go beforehand.
-.PHONY: test check asan tsan fuzz peers
+.PHONY: test check asan tsan fuzz peers soak
 test: ## Run every test there is: check, asan, tsan, fuzz, peers, lint, install, rock
 	$(NEED) compiler libuv lua cmocka busted redis-server pkg-config \
 	    gcc fuzzer clang clang-format clang-tidy luacheck luarocks libev curl nginx wrk
@@ -263,6 +263,9 @@ fuzz: ## Run each fuzz target for a moment (FUZZ_RUNS=20000, FUZZ_SECONDS=20)
 	$(NEED) fuzzer libuv
 	@.ci/test fuzz
 
+soak: module tests benches ## Ten minutes of good and bad clients (SECONDS=600), and what is held then
+	$(NEED) curl
+	@SECONDS=$(or $(SECONDS),600) bench/soak
 peers: module examples ## Run the examples against curl, nginx and wrk
 	$(NEED) curl nginx wrk
 	@.ci/peers curl nginx wrk
