@@ -301,12 +301,13 @@ describe("misuse throws at the caller's line", function()
   it("of http.serve", function()
     for call, message in pairs {
       ["serve()"] = "bad argument #1 to 'serve' (string expected, got no value)",
-      ["serve('0', {})"] = "bad argument #2 to 'serve' (function expected, got table)",
+      ["serve('0', {})"] = "bad argument #2 to 'serve' (function or handler expected, got table)",
       ["serve('0', fn, fn)"] = "bad argument #3 to 'serve' (table expected, got function)",
       ["serve('0', fn, { max_bdy = 1 })"] =
         "unknown option 'max_bdy'; known are: max_request_line, max_head, max_fields, max_body, "
-        .. "head_timeout, body_timeout, body_rate, handler_timeout, idle_timeout, "
-        .. "stall_timeout, backlog, reuse_port, ipv6_only, delay, keepalive, connections",
+        .. "max_trailers, head_timeout, body_timeout, body_rate, idle_timeout, handler_timeout, "
+        .. "stall_timeout, pipelined, log, metrics, backlog, reuse_port, ipv6_only, delay, "
+        .. "keepalive, connections",
       ["serve('0', fn, { max_body = 0 })"] =
         "option 'max_body': an integer from 1 to 1073741824 expected, got 0",
       ["serve('0', fn, { idle_timeout = false })"] = "option 'idle_timeout': "
