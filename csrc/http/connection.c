@@ -214,7 +214,8 @@ static __attribute__((noinline)) void skip_body(rotor_http *h)
         x->response.keep_alive = false;
 }
 
-static inline __attribute__((always_inline)) rotor_intent next_request(rotor_http *h, rotor_scope *scope)
+static inline __attribute__((always_inline)) rotor_intent next_request(rotor_http *h,
+                                                                       rotor_scope *scope)
 {
     const rotor_http__exchange *x = h->exchange;
     if (x->notes.reading)
@@ -272,7 +273,7 @@ static void report(rotor_http *h, int error)
 }
 
 /* Expect what the handler waits for. */
-static rotor_intent wait_on(rotor_http *h, rotor_scope *scope, uint32_t mark)
+static rotor_intent wait_on(rotor_http *h, rotor_scope *scope)
 {
     rotor_http__exchange *x = h->exchange;
     bool feeding = x->notes.reading && !x->notes.held;
@@ -281,11 +282,11 @@ static rotor_intent wait_on(rotor_http *h, rotor_scope *scope, uint32_t mark)
     if (feeding) {
         intent = rotor_expect_bytes(rotor_buf_len(rotor_stream_input(&h->stream)) + 1);
         deadline = earlier(deadline, x->body_deadline);
-    } else if (deadline == ROTOR_NEVER && mark == 0) {
+    } else if (deadline == ROTOR_NEVER && x->mark == 0) {
         deadline = x->deadline = in_ms(scope, rotor_http__server(h)->handler_ms);
     }
     intent = rotor_intent_until(intent, deadline);
-    intent.flush = mark;
+    intent.flush = x->mark;
     return intent;
 }
 
@@ -293,27 +294,27 @@ static rotor_intent wait_on(rotor_http *h, rotor_scope *scope, uint32_t mark)
 static __attribute__((noinline)) rotor_intent wait_as_told(rotor_http *h, rotor_scope *scope,
                                                            rotor_response r)
 {
-    bool waited = h->exchange != rotor_http__server(h)->shared;
+    bool waited = h->exchange != rotor_http__server(h)->shared, resumed = false;
     if (rotor_http__exchange_keep(h))
         return refuse_error(h, scope, UV_ENOMEM);
     rotor_http__exchange *x = h->exchange;
-    uint32_t mark = waited ? h->stream.intent.flush : 0;
+    x->mark = waited ? h->stream.intent.flush : 0;
     if (r.kind == ROTOR_OK) {
-        bool resumed = x->notes.held && !(r.error & ROTOR_HTTP__HELD);
+        resumed = x->notes.held && !(r.error & ROTOR_HTTP__HELD);
         x->deadline = r.deadline;
         x->notes.held = r.error & ROTOR_HTTP__HELD;
-        mark = (uint32_t)(r.error & ROTOR_HTTP__MARK);
-        if (resumed) /* the client could not go on meanwhile */
-            x->body_since = 0;
+        x->mark = (uint32_t)(r.error & ROTOR_HTTP__MARK);
     }
     if (x->notes.reading && !x->notes.progressive) {
         h->state = HTTP__BODY;
         return read_body(h, scope);
     }
     h->state = HTTP__WAITING;
-    if (x->notes.reading && !x->notes.held && (x->notes.ended || x->body_since == 0))
+    if (resumed) /* the client could not go on meanwhile */
+        x->body_since = 0;
+    if (x->notes.reading && !x->notes.held && (x->notes.ended || resumed))
         return feed(h, scope);
-    return wait_on(h, scope, mark);
+    return wait_on(h, scope);
 }
 
 /* Do what a transition of the handler has said. */
@@ -482,10 +483,14 @@ static __attribute__((noinline)) rotor_intent feed(rotor_http *h, rotor_scope *s
         x->body_len = 0;
         return settle(h, scope, r);
     }
-    if (!x->notes.ended)
-        return settle(h, scope, rotor_same());
-    x->notes.reading = false;
-    return call(h, scope, handler->request_end);
+    if (x->notes.ended) {
+        x->notes.reading = false;
+        return call(h, scope, handler->request_end);
+    }
+    if (rotor_http__exchange_keep(h))
+        return refuse_error(h, scope, UV_ENOMEM);
+    h->state = HTTP__WAITING;
+    return wait_on(h, scope);
 }
 
 /* -- heads ------------------------------------------------------------------------------------- */
@@ -499,6 +504,7 @@ static __attribute__((noinline)) rotor_intent receive(rotor_http *h, rotor_scope
     rotor_http_receive how =
         handler->request_received ? rotor_http_buffered(0) : rotor_http_progressive(0);
     x->body_since = x->body_seen = x->body_total = 0;
+    x->mark = 0;
     x->chunked = (rotor_http_chunked){0};
     x->notes.expected = x->head.expect_continue && rotor_http_has_body(h);
     x->notes.reading = true;

@@ -33,6 +33,7 @@ typedef struct rotor_http__exchange {
     uint64_t began_ns; /* when the head was there; only if somebody is told */
     /* What follows is set when it is needed. */
     uint64_t deadline;      /* the handler's, or ROTOR_NEVER */
+    uint32_t mark;          /* what output it waits for, as in rotor_intent */
     uint64_t body_deadline; /* the client's, for more of the body */
     uint64_t body_since;    /* from when on it is held to a rate */
     uint64_t body_seen;     /* bytes of the body that have come since then, as sent; and in all */

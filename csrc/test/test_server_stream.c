@@ -240,6 +240,40 @@ static void a_slow_client_slows_the_handler(void **state)
     web_close(&w);
 }
 
+static rotor_http_receive hold_it(rotor_http *h, rotor_scope *scope)
+{
+    static char piece[2 * MARK];
+    assert_int_equal(rotor_http_start(h, 200), 0);
+    assert_int_equal(rotor_http_write(h, (rotor_text){piece, sizeof piece}), 0);
+    return rotor_http_receive_hold(rotor_http_progressive(0));
+}
+
+static rotor_response read_and_flush(rotor_http *h, rotor_scope *scope)
+{
+    return rotor_http_and_flush(rotor_ok(), MARK);
+}
+
+static rotor_response finish(rotor_http *h, rotor_scope *scope)
+{
+    assert_int_equal(rotor_http_finish(h), 0);
+    return rotor_done();
+}
+
+/* Who goes on with a body may wait for output as well, though nothing of the body has come. */
+static void a_mark_holds_while_a_body_goes_on(void **state)
+{
+    web w = {.headers = hold_it, .wakeup = read_and_flush, .flushed = finish, .end = finish};
+    open_and_connect(&w);
+    rotor_memory_window(w.client, 0);
+    web_send(&w, "POST / HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\n");
+    wake(&w);
+    assert_string_equal(w.log, "POST / wakeup");
+    rotor_memory_window(w.client, 2 * MARK - 100);
+    web_turn(&w);
+    assert_string_equal(w.log, "POST / wakeup flushed over");
+    web_close(&w);
+}
+
 static void a_client_that_takes_nothing_is_left(void **state)
 {
     web w = {.received = begin_to_fill, .flushed = fill};
@@ -592,6 +626,7 @@ int main(void)
         TEST(a_response_over_several_wakeups),
         TEST(a_response_from_elsewhere),
         TEST(a_slow_client_slows_the_handler),
+        TEST(a_mark_holds_while_a_body_goes_on),
         TEST(a_client_that_takes_nothing_is_left),
         TEST(a_client_that_leaves_tells_the_handler),
         TEST(a_file_is_sent_whole),
