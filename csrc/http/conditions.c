@@ -143,7 +143,7 @@ static bool is_bytes(rotor_text value)
 
 int rotor_http_parse_range(rotor_text value, uint64_t size, rotor_http_range *range)
 {
-    rotor_http_range one;
+    rotor_http_range one, first;
     int wanted = 0, found = 0;
     if (!is_bytes(value))
         return 200;
@@ -153,14 +153,17 @@ int rotor_http_parse_range(rotor_text value, uint64_t size, rotor_http_range *ra
         if (!read_range(&p, end, size, &one))
             return 200;
         if (one.length > 0 && found++ == 0)
-            *range = one;
+            first = one;
         p = skip_comma(p, end);
         if (!p)
             return 200;
     }
     if (wanted == 0 || found > 1 || size == 0)
         return 200;
-    return found == 1 ? 206 : 416;
+    if (found == 0)
+        return 416;
+    *range = first;
+    return 206;
 }
 
 /* -- conditions -------------------------------------------------------------------------------- */

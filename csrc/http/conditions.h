@@ -36,7 +36,7 @@ void rotor_http_conditions_add(rotor_http_conditions *c, rotor_text name, rotor_
 ** of RFC 9110 section 13.2.2:
 **
 **     200    it goes on; GET and HEAD are answered with the whole representation
-**     206    GET is answered with `range` of it
+**     206    GET is answered with `range` of it, which is set
 **     304    GET and HEAD: what the client has is up to date
 **     412    a precondition does not hold
 **     416    no byte of what GET wants is within `size`
@@ -50,7 +50,7 @@ int rotor_http_conditions_judge(const rotor_http_conditions *c, rotor_text metho
 
 /* The value of a Range field, for a representation of `size` bytes: 206 with `range`; 416: no byte of it
 ** is there; or 200: it is ignored, being malformed, of another unit than bytes, for several parts that
-** are there, or for some of what is empty. */
+** are there, or for some of what is empty. Only with 206 `range` is written to. */
 int rotor_http_parse_range(rotor_text value, uint64_t size, rotor_http_range *range);
 
 /* Whether `etag` is in a list of entity tags, or the list is "*". Strong comparison has neither be weak
