@@ -31,6 +31,7 @@
 #include "http/date.h"
 #include "http/conditions.h"
 #include "http/mime.h"
+#include "http/files.h"
 #include "http/websocket.h"
 #include "http/websocket_frame.h"
 #include "http/url.h"

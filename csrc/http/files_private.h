@@ -4,7 +4,20 @@
 
 #include <sys/types.h>
 
-#include "message.h"
+#include "files.h"
+
+struct rotor_http_files {
+    int root;
+    int how;   /* to open names beneath it */
+    int rules; /* for names */
+    bool precompressed;
+    size_t prefix_len;
+    const char *prefix; /* with a slash behind and none in front, or "" */
+    const char *index, *cache_control, *default_type;
+    const rotor_http_mime *types;
+};
+
+/* -- names (files_open.c) ---------------------------------------------------------------------- */
 
 /* No path is longer for the system, its NUL included (PATH_MAX of Linux). */
 enum { ROTOR__NAME_SIZE = 4096 };
@@ -22,6 +35,8 @@ enum {
 ** (RFC 8615). Other bytes stand for themselves. Pure. */
 ssize_t rotor__file_name(char name[ROTOR__NAME_SIZE], rotor_text path, int rules);
 
+/* -- opening (files_open.c) -------------------------------------------------------------------- */
+
 /* How a file is to be opened: */
 enum {
     ROTOR__OPEN_LINKS = 1, /* symbolic links are followed as long as they stay beneath the root */
@@ -37,5 +52,32 @@ int rotor__open_beneath(int root, const char *name, int how);
 /* How to: with ROTOR__OPEN_WALK where openat2() is missing, as in kernels before 5.6 and in containers that
 ** forbid what they do not know. */
 int rotor__open_how(int root, bool links);
+
+/* -- content codings (files_encoding.c) -------------------------------------------------------- */
+
+/* A content coding that files may be there in, and what their names have behind them then. */
+typedef struct rotor__coding {
+    const char *name, *suffix;
+} rotor__coding;
+
+enum { ROTOR__CODINGS = 3 };
+extern const rotor__coding rotor__codings[ROTOR__CODINGS]; /* the best first */
+
+/* What a client accepts: weights in thousandths, -1 for what it has said nothing of. */
+typedef struct rotor__accepted {
+    int weight[ROTOR__CODINGS], identity, any;
+} rotor__accepted;
+
+#define ROTOR__ACCEPTED_INIT                                                                       \
+    {                                                                                              \
+        {-1, -1, -1}, -1, -1                                                                       \
+    }
+
+/* Take notice of one Accept-Encoding. What is malformed in it is passed over. Pure. */
+void rotor__accept_encoding(rotor__accepted *a, rotor_text value);
+
+/* The coding that the client likes best, and as much as no coding at least; each is told once. -1: no
+** more. */
+int rotor__best_coding(rotor__accepted *a);
 
 #endif
