@@ -84,6 +84,7 @@ build = {
         "csrc/lua/handle.c",
         "csrc/lua/http.c",
         "csrc/lua/http_answer.c",
+        "csrc/lua/http_files.c",
         "csrc/lua/http_handler.c",
         "csrc/lua/http_serve.c",
         "csrc/lua/load.c",

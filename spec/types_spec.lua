@@ -70,7 +70,9 @@ describe("types.lua", function()
     local loop <close> = rotor.loop()
     local port, future = loop:future()
     local client <close> = assert(redis.connect("127.0.0.1:1", { loop = loop }))
-    local objects = { Loop = loop, Port = port, Future = future, RedisClient = client }
+    local files <close> = assert(http.files ".")
+    local objects = { Loop = loop, Port = port, Future = future, RedisClient = client,
+                      Files = files }
     client:transaction(function(tx) objects.RedisTransaction = tx end)
     local Protocol = rotor.protocol "Protocol" {
       create = function(_, stream)
@@ -141,6 +143,7 @@ describe("types.lua", function()
         rotor.udp("0", rotor.datagram "D" { create = function() end }, options)
       end,
       ["rotor.http.ServeOptions"] = function(options) http.serve("0", print, options) end,
+      ["rotor.http.FilesOptions"] = function(options) http.files(".", options) end,
       ["rotor.redis.Options"] = function(options) redis.connect("0", options) end,
       ["rotor.redis.TransactionOptions"] = function(options)
         local client <close> = assert(redis.connect("0", { loop = loop }))

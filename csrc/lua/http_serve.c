@@ -303,13 +303,24 @@ static void push_function(lua_State *L, int o, const char *name)
         luaL_error(L, "option '%s': a function expected, got %s", name, luaL_typename(L, -1));
 }
 
+/* [-0, +0, -] A function, or what is called as one: http.files returns such. */
+static bool is_callable(lua_State *L, int index)
+{
+    if (lua_isfunction(L, index))
+        return true;
+    int type = luaL_getmetafield(L, index, "__call");
+    if (type != LUA_TNIL)
+        lua_pop(L, 1);
+    return type != LUA_TNIL;
+}
+
 /* [-0, +0, e] Of the function or handler at `index`, and the function for the log, or nil, on top. */
 static rotor__lua_server *new_server(lua_State *L, rotor__lua_loop *ll, int index)
 {
     rotor__lua_server begun = {.ll = ll, .request_ref = LUA_NOREF, .response_ref = LUA_NOREF};
     begun.log = lua_isnil(L, -1) ? LUA_NOREF : luaL_ref(L, LUA_REGISTRYINDEX);
     begun.function = LUA_NOREF;
-    if (lua_isfunction(L, index)) {
+    if (is_callable(L, index)) {
         lua_pushvalue(L, index);
         begun.function = luaL_ref(L, LUA_REGISTRYINDEX);
     } else {
@@ -330,7 +341,7 @@ int rotor__lua_serve(lua_State *L)
     int a = rotor__lua_args(L), o = a + 2;
     const char *address = rotor__lua_check_address(L, a);
     rotor__lua_class *class = rotor__lua_test(L, a + 1, &rotor__kind_handler);
-    if (!class && lua_type(L, a + 1) != LUA_TFUNCTION)
+    if (!class && !is_callable(L, a + 1))
         luaL_typeerror(L, a + 1, "function or handler");
     const char *failed = NULL;
     rotor_http_config config = {.closed = on_closed, .listen.failed = &failed};

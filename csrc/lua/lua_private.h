@@ -378,6 +378,7 @@ void rotor__lua_open_future(lua_State *L);
 void rotor__lua_open_http(lua_State *L);
 void rotor__lua_open_handler(lua_State *L);
 void rotor__lua_open_serve(lua_State *L);
+void rotor__lua_open_files(lua_State *L);
 void rotor__lua_open_load(lua_State *L);
 void rotor__lua_open_descriptor(lua_State *L);
 

@@ -11,6 +11,10 @@ http.serve = core.serve
 --- What all servers have counted, in Prometheus' text form.
 http.metrics = core.metrics
 
+--- A folder that is served: `http.serve(address, http.files "public")`, or, within another handler,
+--- `files(req, res)`.
+http.files = core.files
+
 local transitions = {
   "headers_received", "request_received", "request_chunk", "request_end", "flushed", "wakeup",
   "timeout", "hangup", "bad_request", "error_page", "request_over",

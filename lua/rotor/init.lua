@@ -10,7 +10,9 @@ for name, value in pairs(core) do
   rotor[name] = value
 end
 -- Reached by what is below, and by rotor.http.
-for _, name in ipairs { "type", "state", "serve", "handler", "metrics" } do rotor[name] = nil end
+for _, name in ipairs { "type", "state", "serve", "handler", "metrics", "files" } do
+  rotor[name] = nil
+end
 
 -- With ROTOR_TRACE=FOLDER in the environment every protocol is traced.
 local folder = os.getenv "ROTOR_TRACE"

@@ -878,7 +878,7 @@ local http = {}
 --- answers at once, or keeps the response and answers later. Or it is a handler with transitions, see
 --- http.handler. See rotor.Loop.listen for addresses.
 ---@param address string|integer
----@param handler rotor.http.Handler|fun(req: rotor.http.Request, res: rotor.http.Response)
+---@param handler rotor.http.Handler|rotor.http.Files|fun(req: rotor.http.Request, res: rotor.http.Response)
 ---@param options? rotor.http.ServeOptions
 ---@return rotor.Handle?
 ---@return string? message
@@ -897,6 +897,53 @@ function http.handler(name) end
 --- text format: to be sent as "text/plain; version=0.0.4".
 ---@return string
 function http.metrics() end
+
+--- A folder that is served: `http.serve(address, http.files "public")`; or by a handler that calls it:
+---
+---     local static = http.files("public", { prefix = "/static" })
+---     http.serve(address, function(req, res)
+---       if req.path:find("^/static/") then return static(req, res) end
+---       …
+---     end)
+---
+--- GET and HEAD are answered with the file, or as conditions and ranges ask; a folder with its index. What
+--- is not below `root`, cannot be named plainly, or is not to be served is 404. The folder is opened
+--- here, and stays that one wherever it is moved. Reading blocks the loop as long as the disk takes.
+---@param root string
+---@param options? rotor.http.FilesOptions
+---@return rotor.http.Files?
+---@return string? message
+---@return string? name ENOENT: there is no such folder
+function http.files(root, options) end
+
+---@class rotor.http.FilesOptions
+---@field prefix? string what paths of requests begin with, as in "/static"; other paths are not found
+---@field index? string|false the file that stands for its folder; "index.html"; false: none
+---@field cache_control? string the value of Cache-Control; none is sent
+---@field default_type? string for extensions that are not known; "application/octet-stream"
+---@field types? table<string, string> media types by extension, as in { md = "text/markdown" }
+---@field symlinks? boolean follow symbolic links that are relative and stay below the root; false
+---@field dotfiles? boolean serve names that begin with a dot, other than /.well-known/; false
+---@field precompressed? boolean send "x.br", "x.zst" or "x.gz" in place of "x" to who accepts it; false
+
+--- Call it to answer a request: with the file that its path means, or, given a name, with that one: a path
+--- below the root, not percent-encoded. Headers that were added before are sent, too. Returns true; or
+--- nil, message, name when the client has left.
+---@class rotor.http.Files
+---@overload fun(req: rotor.http.Request, res: rotor.http.Response, name?: string): true?, string?, string?
+local Files = {}
+
+--- The same, but leave the request to be answered otherwise if there is nothing to answer with.
+---@param req rotor.http.Request
+---@param res rotor.http.Response
+---@param name? string
+---@return true? answered
+---@return string? message
+---@return string? name such as ENOENT or ELOOP: it would be 404; EACCES: 403; ENOTSUP: 405
+function Files:try(req, res, name) end
+
+--- Give the folder's descriptor back; otherwise that is left to the garbage collector, or to `<close>`.
+function Files:close() end
 
 ---@class rotor.http.ServeOptions
 ---@field max_request_line? integer bytes; 8 KiB; else 414
