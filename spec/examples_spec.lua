@@ -238,6 +238,30 @@ describe("the example", function()
       ends_well(chat)
     end)
 
+    works("static serves the files of a folder, and of no other", function()
+      local static = serve(language, "static", "127.0.0.1:0 examples")
+      assert.matches("^examples: listening on http://", static.line)
+      local file <close> = assert(io.open("examples/static.lua"))
+      local text = file:read("a")
+      local function get(path, headers)
+        return ("GET %s HTTP/1.1\r\nHost: h\r\n%s\r\n"):format(path, headers or "")
+      end
+      local there = visit(static.address, {
+        { nil, get "/static.lua" .. get("/static.lua", "Range: bytes=0-7\r\n")
+          .. get "/../Makefile" .. get("/static.lua", "If-None-Match: *\r\n") },
+        { "304 Not Modified.-\r\n\r\n$", LEAVE },
+      })
+      local first, second = there[1].heard:match("^(.-\r\n\r\n" .. text:gsub("%p", "%%%0")
+        .. ")(.*)$")
+      assert.matches("^HTTP/1.1 200 OK\r\n.*Content%-Length: " .. #text .. "\r\n", first)
+      assert.matches("^HTTP/1.1 206 Partial.*\r\n\r\n%-%- UsageHTTP/1.1 404 Not Found\r\n", second)
+      ends_well(static)
+      local output, status = run(language, "static", "0 no/such/folder")
+      assert.matches("static.*no/such/folder", output)
+      assert.equal(1, status)
+      assert.equal(2, select(2, run(language, "static", "0")))
+    end)
+
     works("countdown counts for its visitors", function()
       local countdown = serve(language, "countdown")
       local there = visit(countdown.address, { { "^5\r?\n", LEAVE } })
