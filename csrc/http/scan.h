@@ -110,6 +110,15 @@ static inline rotor__vector rotor__load(const char *p)
     return v;
 }
 
+/* The same for `n` bytes, 8 to 16: the first eight, then the last eight. */
+static inline rotor__vector rotor__load_ends(const char *p, size_t n)
+{
+    rotor__vector v;
+    memcpy(&v, p, 8);
+    memcpy((char *)&v + 8, p + n - 8, 8);
+    return v;
+}
+
 /* The mask of a comparison; rotor__first() is the index of the first byte in a mask that is
 ** not 0. */
 static inline uint64_t rotor__mask(rotor__vector hit)
