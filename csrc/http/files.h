@@ -18,11 +18,13 @@
 **     500    it cannot be read; the connection is closed, and why is told to on_error
 ** all of them by the handler's error_page, if it has one.
 **
-** No more than one file in the root is opened for a request (two or three, if there are precompressed
-** ones), never by a path that could lead out of it, whatever is renamed meanwhile. Files up to 64 KiB are
-** read at once; larger ones are sent piece by piece, on Linux by sendfile(), and when one has become
-** shorter the connection is closed before the end. Reading blocks the loop's thread as long as the disk
-** takes, as nginx does by default: for files that are not in memory, serve them from a loop of their own.
+** No more than one file is opened for a request (a few more, if there may be compressed ones), never by a
+** path that could lead out of the root, whatever is renamed meanwhile. Files up to 16 KiB are read at once,
+** and leave in one write with their head. Larger ones are sent piece by piece, by sendfile() where the
+** transport is a socket, and keep a descriptor until then, for which `listen.connections` has to leave
+** room. When such a file becomes shorter, the connection is closed before the end that was announced.
+** Reading blocks the loop's thread as long as the disk takes, as in nginx by default: files that are not
+** in the system's memory are better served by a loop of their own.
 **
 ** The ETag is strong: it is made of the file's size, its time of modification in nanoseconds and its inode.
 ** So it changes when a file is replaced by another of the same size and time, as reproducible builds

@@ -9,7 +9,7 @@
 #include "files_private.h"
 #include "private.h"
 
-enum { AT_ONCE = 65536, ETAG_SIZE = 48, RANGE_SIZE = 72 };
+enum { AT_ONCE = 16384, ETAG_SIZE = 48, RANGE_SIZE = 72 };
 
 static inline rotor_text text_of(const char *s)
 {

@@ -93,3 +93,47 @@ void site_gives(site *s, const char *path, const char *fields, int status, const
     if (site_status(answer) != status || (body && strcmp(site_body(answer), body) != 0))
         fail_msg("%s\n%s: %s", path, fields ? fields : "", answer);
 }
+
+void site_has(const char *answer, const char *name, const char *expected)
+{
+    const char *value = site_field(answer, name);
+    if (expected ? !value || strcmp(value, expected) != 0 : value != NULL)
+        fail_msg("%s: %s, not %s, in %s", name, value ? value : "none",
+                 expected ? expected : "none", answer);
+}
+
+/* -- what there is to be found ------------------------------------------------------------------ */
+
+void site_fill(site *s)
+{
+    const folder *f = &s->folder;
+    folder_text(f, "root/index.html", "index");
+    folder_text(f, "root/a.txt", "a text");
+    folder_text(f, "root/empty.css", "");
+    folder_text(f, "root/dir/index.html", "index of dir");
+    folder_text(f, "root/dir/b.js", "b");
+    folder_text(f, "root/a b/\xc3\xa4.JSON", "{}");
+    folder_text(f, "root/bare/c", "c");
+    folder_text(f, "root/noext", "no extension");
+    folder_text(f, "root/odd.xyz", "odd");
+    folder_text(f, "root/odd/index.html/x", "x");
+    folder_text(f, "root/100%", "percent");
+    folder_text(f, "root/<a>/index.html", "angles");
+    folder_text(f, "root/.secret", "secret");
+    folder_text(f, "root/.git/config", "secret");
+    folder_text(f, "root/.well-known/acme", "well known");
+    folder_text(f, "root/dir/.htaccess", "secret");
+    folder_text(f, "secret", "outside");
+    folder_link(f, "root/link.txt", "a.txt");
+    folder_link(f, "root/linked", "dir");
+    folder_link(f, "root/out", "../secret");
+    folder_link(f, "root/absolute", "/etc/passwd");
+    folder_link(f, "root/out_dir", "..");
+}
+
+void site_open_filled(site *s)
+{
+    site_begin(s);
+    site_fill(s);
+    site_open(s);
+}

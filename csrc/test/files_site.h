@@ -40,4 +40,12 @@ const char *site_body(const char *answer);
 /* The answer to GET must have that status, and that body (NULL: any). */
 void site_gives(site *s, const char *path, const char *fields, int status, const char *body);
 
+/* The field must have that value; NULL: it must not be there. */
+void site_has(const char *answer, const char *name, const char *expected);
+
+/* Between site_begin() and site_open(): files of many kinds, in "root", and "secret" beside it, which says
+** "outside". All three at once. */
+void site_fill(site *s);
+void site_open_filled(site *s);
+
 #endif

@@ -927,8 +927,9 @@ function http.files(root, options) end
 ---@field precompressed? boolean send "x.br", "x.zst" or "x.gz" in place of "x" to who accepts it; false
 
 --- Call it to answer a request: with the file that its path means, or, given a name, with that one: a path
---- below the root, not percent-encoded. Headers that were added before are sent, too. Returns true; or
---- nil, message, name when the client has left.
+--- below the root, not percent-encoded. Headers that were added before are sent, too. What is not found is
+--- answered with a line of text; try() leaves that to you. Returns true; or nil, message, name when the
+--- client has left.
 ---@class rotor.http.Files
 ---@overload fun(req: rotor.http.Request, res: rotor.http.Response, name?: string): true?, string?, string?
 local Files = {}
