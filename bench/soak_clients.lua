@@ -1,4 +1,4 @@
--- Usage: soak_clients.lua ADDR:PORT SECONDS CLIENTS
+-- Usage: [SEED=NUMBER] [ONLY=PATTERN] soak_clients.lua ADDR:PORT SECONDS CLIENTS
 -- The clients of bench/soak, good ones and bad ones in turn. Ends with what each kind has done, and
 -- with status 1 when a good one did not get what is due to it.
 local rotor = require "rotor"
@@ -215,6 +215,81 @@ function good.provokes(v)
   v:expect { 500 }
 end
 
+function good.asks_by_another(v)
+  local body = text(math.random(0, 100000))
+  v:say(request("POST", "/proxied", "", body), request("POST", "/proxied", CLOSE, "again"))
+  v:expect({ 200, body }, { 200, "again" })
+end
+
+-- A frame of a WebSocket, masked; `first` is its first byte.
+local function frame(first, data)
+  local n, key = #data, random_bytes(4)
+  local length = n < 126 and string.pack("B", n | 128) or n < 65536 and string.pack(">BI2", 254, n)
+    or string.pack(">BI8", 255, n)
+  local masked = {}
+  for i = 1, n do masked[i] = string.char(data:byte(i) ~ key:byte((i - 1) % 4 + 1)) end
+  return string.char(first) .. length .. key .. table.concat(masked)
+end
+
+local SOCKET = request("GET", "/socket", "Connection: upgrade\r\nUpgrade: websocket\r\n" ..
+  "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
+
+function good.talks(v)
+  v:say(SOCKET, frame(0x81, "first"))
+  local heard = ""
+  local function until_heard(what)
+    while #heard < #what do heard = heard .. assert(v:hear()) end
+    assert(heard:sub(1, #what) == what, "something else")
+    heard = heard:sub(#what + 1)
+  end
+  repeat heard = heard .. assert(v:hear()) until heard:find("\r\n\r\n", 1, true)
+  assert(heard:find("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", 1, true))
+  heard = heard:match("\r\n\r\n(.*)$")
+  until_heard "\x81\5first"
+  for _ = 1, math.random(1, 10) do
+    local data = text(math.random(200, 3000))
+    v:say(frame(0x02, data:sub(1, 100)), frame(0x89, "ping"), frame(0x80, data:sub(101)))
+    until_heard("\x8a\4ping" .. string.pack(">BBI2", 0x82, 126, #data) .. data)
+  end
+  v:say(frame(0x88, "\3\xe8bye"))
+  until_heard "\x88\2\3\xe8"
+  assert(v:rest() == "")
+end
+
+function bad.talks_nonsense(v)
+  v:say(SOCKET, frame(0x81, "first"))
+  local kinds = {
+    function() return "\x81\5first" end, -- not masked
+    function() return frame(0xf1, "reserved") end,
+    function() return frame(0x81, "\xff\xfe") end,
+    function() return frame(0x80, "nothing to go on with") end,
+    function() return "\x82\xff\x7f" .. ("\xff"):rep(7) end,
+    function() return frame(0x89, text(126)) end,
+    function() return frame(0x88, "x") end,
+    function() return frame(0x01, text(1000)) .. frame(0x01, text(1000)) end,
+    function() return random_bytes(1000) end,
+    function() return frame(0x02, text(100000)):sub(1, math.random(1, 100000)) end,
+  }
+  v:say(kinds[math.random(#kinds)]())
+  v:hear(0.5)
+end
+
+-- Its pings are not answered either.
+function bad.falls_silent(v)
+  v:say(SOCKET, frame(0x81, "first"))
+  v:sleep(4)
+end
+
+function bad.talks_and_leaves(v)
+  v:say(SOCKET, frame(0x82, text(100000)):rep(math.random(1, 20)))
+  v:sleep(math.random() * 0.2)
+end
+
+function bad.does_not_wait_for_another(v)
+  v:say(request("POST", "/proxied", "", text(100000)))
+  v:sleep(math.random() * 0.02)
+end
+
 function bad.says_nothing(v) v:hear(3) end
 
 function bad.never_ends_its_head(v)
@@ -315,10 +390,16 @@ end
 -- -------------------------------------------------------------------------------------------------
 
 local kinds = {}
-for name, script in pairs(good) do kinds[#kinds + 1] = { name = "good: " .. name,
-  script = script } end
-for name, script in pairs(bad) do kinds[#kinds + 1] = { name = "bad: " .. name,
-  script = script } end
+for manners, scripts in pairs { good = good, bad = bad } do
+  for name, script in pairs(scripts) do
+    local kind = { name = manners .. ": " .. name, script = script }
+    local left_out = false
+    for each in (os.getenv "WITHOUT" or ""):gmatch("[^|]+") do
+      left_out = left_out or kind.name:find(each)
+    end
+    if not left_out and kind.name:find(os.getenv "ONLY" or "") then kinds[#kinds + 1] = kind end
+  end
+end
 table.sort(kinds, function(a, b) return a.name < b.name end)
 
 local visit

@@ -127,6 +127,68 @@ static rotor_response ask_elsewhere(rotor_http *h, rotor_scope *scope)
     return rotor_error(error);
 }
 
+/* Answered with what this server answers to its own client. */
+static rotor_http_client *client;
+static char own_url[160];
+
+static rotor_response own_response(rotor_http_call *c, rotor_scope *scope)
+{
+    rotor_http *h = rotor_http_find(scope->loop, *(rotor_http_ref *)rotor_http_call_data(c));
+    if (h)
+        (void)rotor_http_send(h, rotor_http_call_status(c), rotor_http_call_body(c));
+    return rotor_done();
+}
+
+static void own_failed(rotor_http_call *c, rotor_scope *scope, int error)
+{
+    rotor_http *h = rotor_http_find(scope->loop, *(rotor_http_ref *)rotor_http_call_data(c));
+    if (h)
+        (void)rotor_http_send_text(h, 502, rotor_strerror(error));
+}
+
+static void own_over(rotor_http_call *c)
+{
+    rotor_free(rotor_http_call_data(c));
+}
+
+static const rotor_http_requester requester = {
+    .name = "soak", .response_received = own_response, .failed = own_failed, .call_over = own_over};
+
+static rotor_response ask_ourselves(rotor_http *h)
+{
+    rotor_http_ask ask = {0};
+    rotor_http_ref *ref = rotor_alloc(sizeof *ref);
+    int error = ref ? rotor_http_ask_init_text(&ask, "PUT", own_url) : UV_ENOMEM;
+    if (!error)
+        error = rotor_http_ask_body(&ask, rotor_http_body(h));
+    if (!error) {
+        *ref = rotor_http_ref_of(h);
+        error = rotor_http_client_call(client, &ask, &requester, ref, NULL);
+    } else {
+        rotor_http_ask_fini(&ask);
+    }
+    if (!error)
+        return rotor_ok();
+    rotor_free(ref);
+    return rotor_error(error);
+}
+
+/* What comes goes back. */
+static rotor_intent on_message(rotor_websocket *ws, rotor_scope *scope, rotor_text data,
+                               bool is_text)
+{
+    int error =
+        is_text ? rotor_websocket_send_text(ws, data) : rotor_websocket_send_binary(ws, data);
+    return error ? rotor_intent_error(error) : rotor_expect_message();
+}
+
+static const rotor_websocket_handler socket_handler = {
+    .protocol = ROTOR_WEBSOCKET_PROTOCOL("socket", rotor_websocket, .stall_ms = LIMIT_MS),
+    .message = on_message,
+    .ping_ms = LIMIT_MS / 2,
+    .pong_ms = LIMIT_MS / 2,
+    .close_ms = LIMIT_MS / 2};
+
 static rotor_http_receive headers_received(rotor_http *h, rotor_scope *scope)
 {
     return is_for(h, "/stream") ? rotor_http_progressive(0) : rotor_http_buffered(0);
@@ -147,6 +209,12 @@ static rotor_response request_received(rotor_http *h, rotor_scope *scope)
         if (!error && rotor_http_upgrade(h, 101, &raw, NULL, NULL))
             error = rotor_http_send_text(h, 426, "upgrade");
         return done(error);
+    }
+    if (is_for(h, "/proxied"))
+        return ask_ourselves(h);
+    if (is_for(h, "/socket")) {
+        (void)rotor_websocket_upgrade(h, &socket_handler, NULL); /* or it says what is wrong */
+        return rotor_done();
     }
     if (is_for(h, "/throws"))
         return rotor_error(UV_EIO);
@@ -202,19 +270,21 @@ static const rotor_http_handler handler = {.name = "soak",
 /* But for what /throws says, and what clients do. */
 static void on_error(rotor_loop *loop, rotor_machine *machine, int error)
 {
-    if (error != UV_EIO && error != UV_ECONNRESET && error != UV_EPIPE)
+    if (error != UV_EIO && error != UV_ECONNRESET && error != UV_EPIPE && error != ROTOR_ESTALLED)
         fprintf(stderr, "%s: %s\n", rotor_machine_name(machine), rotor_strerror(error));
 }
 
 static void stop(rotor_loop *loop, int signum, void *context)
 {
     const rotor_handle *listener = context;
-    (void)rotor_http_drain(loop, *listener, 0, NULL, NULL);
+    if (rotor_http_drain(loop, *listener, 0, NULL, NULL) == 0)
+        rotor_http_client_release(client);
 }
 
 int main(int argc, char **argv)
 {
     rotor_config loop_config = {.on_error = on_error};
+    rotor_http_client_config client_config = {.timeout_ms = LIMIT_MS, .idle_ms = LIMIT_MS};
     rotor_http_config config = {.head_ms = LIMIT_MS,
                                 .body_ms = LIMIT_MS,
                                 .handler_ms = LIMIT_MS,
@@ -231,12 +301,16 @@ int main(int argc, char **argv)
     int error = rotor_loop_new(&loop, &loop_config);
     if (!error)
         error = rotor_http_serve(loop, argv[1], &handler, &config, &listener);
+    client = error ? NULL : rotor_http_client_new(loop, &client_config);
+    if (!client && !error)
+        error = UV_ENOMEM;
     if (error) {
         fprintf(stderr, "%s: %s\n", argv[1], rotor_strerror(error));
         return 1;
     }
     rotor_loop_on_signal(loop, SIGTERM, stop, &listener);
     rotor_listener_address(loop, listener, where, sizeof where);
+    snprintf(own_url, sizeof own_url, "http://%s/", where);
     printf("listening on http://%s/\n", where);
     fflush(stdout);
     rotor_loop_run(loop);
