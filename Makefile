@@ -266,9 +266,9 @@ fuzz: ## Run each fuzz target for a moment (FUZZ_RUNS=20000, FUZZ_SECONDS=20)
 soak: module tests benches ## Ten minutes of good and bad clients (SECONDS=600), and what is held then
 	$(NEED) curl
 	@SECONDS=$(or $(SECONDS),600) bench/soak
-peers: module examples ## Run the examples against curl, nginx and wrk
-	$(NEED) curl nginx wrk
-	@.ci/peers curl nginx wrk
+peers: module examples ## Run the examples against curl, nginx, wrk and Chromium
+	$(NEED) curl nginx wrk chromium
+	@.ci/peers curl nginx wrk chromium
 
 LINTS = lint-gcc lint-clang lint-headers lint-format lint-tidy lint-lua lint-rockspec
 .PHONY: lint need-lint $(LINTS)
