@@ -1,6 +1,6 @@
-// Usage: http_go PORT
+// Usage: http_go PORT ROOT
 // Go's own http server on one processor, with the answers that the loads of bench/run ask for: /, /1k,
-// /64k, and POST /echo.
+// /64k, POST /echo, and below /files/ what is in the folder ROOT.
 package main
 
 import (
@@ -41,10 +41,11 @@ func answer(w http.ResponseWriter, r *http.Request) {
 }
 
 func main() {
-	port := "8080"
-	if len(os.Args) > 1 {
-		port = os.Args[1]
+	if len(os.Args) != 3 {
+		log.Fatal("usage: http_go PORT ROOT")
 	}
 	runtime.GOMAXPROCS(1)
-	log.Fatal(http.ListenAndServe("127.0.0.1:"+port, http.HandlerFunc(answer)))
+	http.HandleFunc("/", answer)
+	http.Handle("/files/", http.StripPrefix("/files/", http.FileServer(http.Dir(os.Args[2]))))
+	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Args[1], nil))
 }

@@ -1,5 +1,6 @@
--- Usage: build/lua bench/http_rotor.lua PORT
--- The answers that the loads of bench/run ask for: /, /1k, /64k, and POST /echo.
+-- Usage: build/lua bench/http_rotor.lua PORT ROOT
+-- The answers that the loads of bench/run ask for: /, /1k, /64k, POST /echo, and below /files/ what
+-- is in the folder ROOT.
 local rotor = require "rotor"
 local http = require "rotor.http"
 
@@ -10,16 +11,19 @@ local bodies = {
   ["/64k"] = letters:sub(1, 65536),
 }
 
+local files = assert(http.files(arg[2] or ".", { prefix = "/files" }))
+
 assert(http.serve(arg[1] or "8080", function(req, res)
   local path = req.path
   local body = bodies[path]
-  res:header("Content-Type", "text/plain")
   if body then
+    res:header("Content-Type", "text/plain")
     res:send(200, body)
   elseif path == "/echo" and req.method == "POST" then
+    res:header("Content-Type", "text/plain")
     res:send(200, req.body)
   else
-    res:send(404)
+    return files(req, res)
   end
 end))
 rotor.on_signal("TERM", rotor.stop)

@@ -33,6 +33,7 @@ BEGIN {
     label["pipelined"] = "`-t1 -c100`, 16 pipelined"
     label["1k"] = "1 KiB"
     label["64k"] = "64 KiB"
+    label["file"] = "64 KiB, a file"
     label["echo"] = "POST of 1 KiB, sent back"
     label["headers"] = "100 header fields"
     label["close"] = "a connection for each"
