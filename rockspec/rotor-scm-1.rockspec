@@ -70,6 +70,7 @@ build = {
         "csrc/http/url.c",
         "csrc/http/websocket.c",
         "csrc/http/websocket_accept.c",
+        "csrc/http/websocket_connect.c",
         "csrc/http/websocket_frame.c",
         "csrc/http/websocket_send.c",
         "csrc/http/websocket_upgrade.c",

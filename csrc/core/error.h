@@ -94,7 +94,11 @@
     XX(WEBSOCKET_ESILENT, -10161, 0, "peer did not answer a ping in time")                         \
     XX(WEBSOCKET_EUNCLOSED, -10162, 0, "peer did not answer the close in time")                    \
     XX(WEBSOCKET_EHANDSHAKE, -10163, 0, "not the handshake of a WebSocket (section 4)")            \
-    XX(WEBSOCKET_EORIGIN, -10164, 0, "WebSocket for a page of another site (section 10.2)")
+    XX(WEBSOCKET_EORIGIN, -10164, 0, "WebSocket for a page of another site (section 10.2)")        \
+    XX(WEBSOCKET_EREFUSED, -10165, 0, "server has not accepted the WebSocket (section 4.1)")       \
+    XX(WEBSOCKET_EURL, -10166, 0,                                                                  \
+       "not a WebSocket URL: expected ws://HOST[:PORT][/PATH][?QUERY] (section 3)")                \
+    XX(WEBSOCKET_ETLS, -10167, 0, "wss:// needs TLS, which this rotor does not have")
 
 enum rotor_error {
 #define XX(name, code, message) ROTOR_##name = (code),

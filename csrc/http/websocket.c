@@ -421,19 +421,26 @@ static bool read_frame(rotor_websocket *ws, rotor_scope *scope, rotor_intent *in
 
 /* -- the protocol ------------------------------------------------------------------------------ */
 
+int rotor__websocket_set_subprotocol(rotor_websocket *ws, rotor_text name)
+{
+    ws->subprotocol = rotor_alloc(name.len + 1);
+    if (!ws->subprotocol)
+        return UV_ENOMEM;
+    memcpy(ws->subprotocol, name.data, name.len);
+    ws->subprotocol[name.len] = '\0';
+    return 0;
+}
+
 rotor_intent rotor__websocket_create(rotor_stream *s, rotor_scope *scope, void *data)
 {
     rotor_websocket *ws = (rotor_websocket *)s;
     const rotor_websocket_seed *seed = data;
     if (seed->is_client)
         ws->flags |= WEBSOCKET__CLIENT;
-    if (seed->subprotocol) {
-        size_t size = strlen(seed->subprotocol) + 1;
-        ws->subprotocol = rotor_alloc(size);
-        if (!ws->subprotocol)
-            return rotor_intent_error(UV_ENOMEM);
-        memcpy(ws->subprotocol, seed->subprotocol, size);
-    }
+    if (seed->opening)
+        return rotor__websocket_ask(ws, seed->opening);
+    if (seed->subprotocol && rotor__websocket_set_subprotocol(ws, text_of(seed->subprotocol)))
+        return rotor_intent_error(UV_ENOMEM);
     return rotor__websocket_open(ws, scope, seed->seed);
 }
 
@@ -441,6 +448,8 @@ rotor_intent rotor__websocket_bytes_read(rotor_stream *s, rotor_scope *scope, si
 {
     rotor_websocket *ws = (rotor_websocket *)s;
     rotor_intent intent;
+    if (ws->state == WEBSOCKET__SHAKING)
+        return rotor__websocket_shake(ws, scope);
     be_heard(ws, scope);
     ws->need = 1;
     if (ws->state == WEBSOCKET__LEAVING)
@@ -494,6 +503,8 @@ rotor_intent rotor__websocket_timeout(rotor_stream *s, rotor_scope *scope)
     rotor_websocket *ws = (rotor_websocket *)s;
     const rotor_websocket_handler *handler = rotor__websocket_handler(ws);
     bool due = ws->deadline <= rotor_now(scope);
+    if (ws->state == WEBSOCKET__SHAKING)
+        return rotor__websocket_give_up(ws, ROTOR_ETIMEDOUT, NULL);
     if (ws->state != WEBSOCKET__OPEN) {
         if (!due) /* closed since that deadline was set */
             return await(ws, 0);
@@ -524,7 +535,10 @@ rotor_intent rotor__websocket_wakeup(rotor_stream *s, rotor_scope *scope)
 
 rotor_intent rotor__websocket_exception(rotor_stream *s, rotor_scope *scope, int reason)
 {
-    tell_broken((rotor_websocket *)s, reason);
+    rotor_websocket *ws = (rotor_websocket *)s;
+    if (ws->state == WEBSOCKET__SHAKING)
+        return rotor__websocket_give_up(ws, reason, NULL);
+    tell_broken(ws, reason);
     return rotor_intent_done();
 }
 
@@ -541,6 +555,8 @@ void rotor__websocket_drop(rotor_stream *s)
         tell_broken(ws, ROTOR_ECANCELED);
         if (handler->drop)
             handler->drop(ws);
+    } else {
+        rotor__websocket_drop_opening(ws);
     }
     rotor_free(ws->subprotocol);
 }
@@ -555,6 +571,15 @@ bool rotor_websocket_is_open(const rotor_websocket *ws)
 int rotor_websocket_error(const rotor_websocket *ws)
 {
     return ws->error;
+}
+
+void *rotor_websocket_seed_left(const rotor_websocket *ws)
+{
+    const rotor_websocket_seed *seed = rotor_stream_seed_left(&ws->stream);
+    if (seed || has(ws, WEBSOCKET__OPENED))
+        return seed ? seed->seed : NULL;
+    /* An opening begins with it. */
+    return ws->opening ? ((const rotor_websocket_seed *)ws->opening)->seed : NULL;
 }
 
 const char *rotor_websocket_subprotocol(const rotor_websocket *ws)

@@ -21,8 +21,7 @@
 #ifndef ROTOR_HTTP_WEBSOCKET_H
 #define ROTOR_HTTP_WEBSOCKET_H
 
-#include "../stream/stream.h"
-#include "message.h"
+#include "../stream/connect.h"
 #include "server.h"
 #include "websocket_frame.h"
 
@@ -122,10 +121,13 @@ struct rotor_websocket {
     uint64_t deadline; /* the handler's, or that of the closing */
     uint64_t check_at; /* when to look whether the peer is silent */
     uint64_t total;    /* bytes of the present message, as declared so far */
-    uint64_t left;     /* bytes of the present frame of it that are still to come */
-    uint32_t have;     /* bytes of it at the front of the input, decoded; … */
-    uint32_t at;       /* … the input is looked at up to here, … */
-    uint32_t need;     /* … and so many bytes behind that are waited for */
+    union {
+        uint64_t left; /* bytes of the present frame of it that are still to come */
+        struct rotor__websocket_opening *opening; /* of a client, until its handshake is through */
+    };
+    uint32_t have; /* bytes of it at the front of the input, decoded; … */
+    uint32_t at;   /* … the input is looked at up to here, … */
+    uint32_t need; /* … and so many bytes behind that are waited for */
     uint32_t fragments;
     uint32_t heard_ms; /* when something last came; low bits of the loop's clock */
     char key[4];
@@ -201,6 +203,38 @@ int rotor_websocket_upgrade(rotor_http *h, const rotor_websocket_handler *handle
 
 /* Whether a request asks for a WebSocket, be it in the right way or not. */
 bool rotor_websocket_is_asked(const rotor_http *h);
+
+/* -- the client's handshake -------------------------------------------------------------------- */
+
+typedef struct rotor_websocket_connect_options {
+    const char *const
+        *protocols; /* subprotocols to ask for, the best first, up to a NULL; NULL: none */
+    const char *const *headers; /* name, value, name, value …, up to a NULL; NULL: none */
+    const char *address;  /* where to connect to (stream/address.h); NULL: what the URL says */
+    uint32_t timeout_ms;  /* for connecting and the handshake together; 0: 10,000 */
+    uint32_t keepalive_s; /* as in rotor_connect_options */
+    bool delay;           /* as there */
+    void *seed;           /* for `open`; must stay valid until then */
+    void (*release)(
+        void *seed); /* NULL, or called once with `seed`: `open` has returned, or will not be
+                                    called. Not called when rotor_websocket_connect() returns an error */
+} rotor_websocket_connect_options;
+
+/* Connect to `url`, "ws://host:port/path?query": `open` is called when the handshake is through; or `close`
+** (1006) when there is no connection, or the server's answer is not that of a WebSocket: what then can be
+** said for sure says its `reason`. Without a `close`, the error goes to on_error. `options` NULL: all
+** defaults; what they point to is copied, but for the seed. `ws` (may be NULL) gets the handle; rotor_end()
+** on it before `open` calls the whole thing off, and nothing is told.
+**
+** 0; ROTOR_WEBSOCKET_EURL; ROTOR_WEBSOCKET_ETLS, "wss://"; ROTOR_HTTP_EUSERINFO; UV_EINVAL, a subprotocol that is not a
+** token, or one twice; ROTOR_EHEADER, a header that is invalid or not the caller's to set; what
+** rotor_connect() says. */
+int rotor_websocket_connect(rotor_loop *loop, const char *url,
+                            const rotor_websocket_handler *handler,
+                            const rotor_websocket_connect_options *options, rotor_handle *ws);
+
+/* The seed that `open` has not been given: in `close`, if it was not called; else NULL. */
+void *rotor_websocket_seed_left(const rotor_websocket *ws);
 
 /* -- WebSockets over streams of another origin ------------------------------------------------- */
 

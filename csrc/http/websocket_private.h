@@ -52,6 +52,25 @@ rotor_intent rotor__websocket_open(rotor_websocket *ws, rotor_scope *scope, void
 /* Tell `close`, if it was not told. An `error` of 0 is none. */
 void rotor__websocket_tell(rotor_websocket *ws, int error, int code, rotor_text reason);
 
+/* Keep a copy of it. 0 or UV_ENOMEM. */
+int rotor__websocket_set_subprotocol(rotor_websocket *ws, rotor_text name);
+
+/* -- the client's handshake (websocket_connect.c) ---------------------------------------------- */
+
+typedef struct rotor__websocket_opening rotor__websocket_opening;
+
+/* The connection is there: send the request. */
+rotor_intent rotor__websocket_ask(rotor_websocket *ws, rotor__websocket_opening *opening);
+
+/* Some of the answer is there. */
+rotor_intent rotor__websocket_shake(rotor_websocket *ws, rotor_scope *scope);
+
+/* There will be no handshake; `why` NULL: what `error` means. */
+rotor_intent rotor__websocket_give_up(rotor_websocket *ws, int error, const char *why);
+
+/* Free what there is of it. */
+void rotor__websocket_drop_opening(rotor_websocket *ws);
+
 /* -- the handshake ----------------------------------------------------------------------------- */
 
 /* Take the next element off a list (RFC 9110 section 5.6.1); false: there are no more. Empty ones count for

@@ -221,13 +221,20 @@ typedef struct bytes {
     size_t len;
 } bytes;
 
-static void add(bytes *b, const void *data, size_t n)
+/* Room for `n` more. */
+static char *extend(bytes *b, size_t n)
 {
     b->data = realloc(b->data, b->len + n + 1);
     assert_non_null(b->data);
-    if (n > 0)
-        memcpy(b->data + b->len, data, n);
     b->len += n;
+    return b->data + b->len - n;
+}
+
+static void add(bytes *b, const void *data, size_t n)
+{
+    char *p = extend(b, n);
+    if (n > 0)
+        memcpy(p, data, n);
 }
 
 static void add_header(bytes *b, unsigned first, size_t length)
@@ -269,8 +276,7 @@ static const char *add_stars(bytes *b, unsigned first, const char *p)
     char *end;
     size_t n = strtoul(p, &end, 10);
     add_header(b, first, n);
-    for (; n > 0; n--)
-        add(b, "*", 1);
+    memset(extend(b, n), '*', n);
     return end;
 }
 

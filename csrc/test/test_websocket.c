@@ -128,7 +128,7 @@ static const struct {
 
 static void long_messages_are_echoed(void **state)
 {
-    static const size_t splits[] = {0, 3, 4096, 65536};
+    static const size_t splits[] = {0, 7, 4096, 65536};
     for (size_t i = 0; i < 2 * sizeof long_ones / sizeof *long_ones; i++)
         for (size_t k = 0; k < sizeof splits / sizeof *splits; k++) {
             talk t;
