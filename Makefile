@@ -266,7 +266,7 @@ fuzz: ## Run each fuzz target for a moment (FUZZ_RUNS=20000, FUZZ_SECONDS=20)
 soak: module tests benches ## Ten minutes of good and bad clients (SECONDS=600), and what is held then
 	$(NEED) curl
 	@SECONDS=$(or $(SECONDS),600) bench/soak
-peers: module examples ## Run the examples against curl, nginx, wrk and Chromium
+peers: module examples $(BUILD)/bench/soak_server ## Run the examples against curl, nginx, wrk and Chromium
 	$(NEED) curl nginx wrk chromium
 	@.ci/peers curl nginx wrk chromium
 

@@ -11,7 +11,7 @@ local deadline
 
 -- -- one that goes step by step -------------------------------------------------------------------
 
-local LATEST = 10 -- seconds that any wait may take
+local LATEST = 30 -- seconds that any wait may take
 
 -- Runs a script, which yields what it waits for as a function of the stream.
 local Client = rotor.protocol "Client" {
@@ -221,6 +221,18 @@ function good.asks_by_another(v)
   v:expect({ 200, body }, { 200, "again" })
 end
 
+local FILE = assert(io.open "examples/README.md"):read "a"
+
+function good.gets_files(v)
+  local first = math.random(0, #FILE - 2)
+  local last = math.random(first, #FILE - 1)
+  v:say(request("GET", "/files/README.md"), request("HEAD", "/files/README.md"),
+    request("GET", "/files/none"), request("GET", "/files/../bench/soak"),
+    request("GET", "/files/README.md", ("Range: bytes=%d-%d\r\n%s"):format(first, last, CLOSE)))
+  v:expect({ 200, FILE }, { 200, to = "HEAD" }, { 404 }, { 404 },
+    { 206, FILE:sub(first + 1, last + 1) })
+end
+
 -- A frame of a WebSocket, masked; `first` is its first byte.
 local function frame(first, data)
   local n, key = #data, random_bytes(4)
@@ -277,7 +289,7 @@ end
 -- Its pings are not answered either.
 function bad.falls_silent(v)
   v:say(SOCKET, frame(0x81, "first"))
-  v:sleep(4)
+  v:sleep(8)
 end
 
 function bad.talks_and_leaves(v)
@@ -290,7 +302,7 @@ function bad.does_not_wait_for_another(v)
   v:sleep(math.random() * 0.02)
 end
 
-function bad.says_nothing(v) v:hear(3) end
+function bad.says_nothing(v) v:hear(8) end
 
 function bad.never_ends_its_head(v)
   for _ = 1, math.random(1, 100) do
@@ -327,7 +339,7 @@ end
 
 function bad.stops_reading(v)
   v:say(request("GET", "/big"):rep(5))
-  v:sleep(3)
+  v:sleep(7)
 end
 
 function bad.leaves_a_download(v)
@@ -335,6 +347,11 @@ function bad.leaves_a_download(v)
   for _ = 1, math.random(1, 20) do
     if not v:hear() then return end
   end
+end
+
+function bad.leaves_files(v)
+  v:say(request("GET", "/files/README.md"):rep(math.random(1, 500)))
+  if math.random(2) == 1 then v:hear() end
 end
 
 function bad.does_not_wait(v)

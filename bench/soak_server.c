@@ -1,5 +1,6 @@
-/* Usage: soak_server ADDR:PORT
-** The server of bench/soak: does all that a server can do, and tells what it holds at /figures. */
+/* Usage: soak_server ADDR:PORT ROOT
+** The server of bench/soak: does all that a server can do, with the files of ROOT below /files, and tells
+** what it holds at /figures. */
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,7 +9,7 @@
 
 #include <rotor.h>
 
-enum { LIMIT_MS = 2000, LATE_MS = 20, HIGH = 65536, LOW = 16384, BLOCKS = 256, BLOCK = 16384 };
+enum { LIMIT_MS = 5000, LATE_MS = 20, HIGH = 65536, LOW = 16384, BLOCKS = 256, BLOCK = 16384 };
 
 static char block[BLOCK];
 
@@ -173,6 +174,8 @@ static rotor_response ask_ourselves(rotor_http *h)
     return rotor_error(error);
 }
 
+static rotor_http_files *files;
+
 /* What comes goes back. */
 static rotor_intent on_message(rotor_websocket *ws, rotor_scope *scope, rotor_text data,
                                bool is_text)
@@ -210,6 +213,9 @@ static rotor_response request_received(rotor_http *h, rotor_scope *scope)
             error = rotor_http_send_text(h, 426, "upgrade");
         return done(error);
     }
+    rotor_text path = rotor_http_path(h);
+    if (path.len > 7 && memcmp(path.data, "/files/", 7) == 0)
+        return rotor_http_files_send(files, h, scope, NULL);
     if (is_for(h, "/proxied"))
         return ask_ourselves(h);
     if (is_for(h, "/socket")) {
@@ -290,10 +296,11 @@ int main(int argc, char **argv)
                                 .handler_ms = LIMIT_MS,
                                 .idle_ms = LIMIT_MS,
                                 .stall_ms = LIMIT_MS};
+    rotor_http_files_options files_options = {.prefix = "/files", .precompressed = true};
     rotor_loop *loop;
     rotor_handle listener;
     char where[128];
-    if (argc != 2)
+    if (argc != 3)
         return 2;
     for (int i = 0; i < BLOCK; i++)
         block[i] = "0123456789abcdef"[i % 16];
@@ -301,6 +308,8 @@ int main(int argc, char **argv)
     int error = rotor_loop_new(&loop, &loop_config);
     if (!error)
         error = rotor_http_serve(loop, argv[1], &handler, &config, &listener);
+    if (!error)
+        error = rotor_http_files_new(&files, argv[2], &files_options);
     client = error ? NULL : rotor_http_client_new(loop, &client_config);
     if (!client && !error)
         error = UV_ENOMEM;
@@ -315,6 +324,7 @@ int main(int argc, char **argv)
     fflush(stdout);
     rotor_loop_run(loop);
     error = rotor_loop_free(loop);
+    rotor_http_files_free(files);
     if (error || blocks > 0)
         fprintf(stderr, "left: %s, %zu blocks\n", error ? rotor_strerror(error) : "0", blocks);
     return error || blocks > 0;

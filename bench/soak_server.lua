@@ -1,5 +1,6 @@
--- Usage: soak_server.lua ADDR:PORT
--- The server of bench/soak: does all that a server can do, and tells what it holds at /figures.
+-- Usage: soak_server.lua ADDR:PORT ROOT
+-- The server of bench/soak: does all that a server can do, with the files of ROOT below /files, and
+-- tells what it holds at /figures.
 local rotor = require "rotor"
 local http = require "rotor.http"
 local allocated = require "figures".allocated
@@ -34,10 +35,10 @@ local HIGH, LOW = 65536, 16384
 
 -- A connection that was upgraded: what comes goes back.
 local Raw = rotor.protocol "Raw" {
-  create = function(_, stream) return stream:expect_bytes(1, 2) end,
+  create = function(_, stream) return stream:expect_bytes(1, 5) end,
   bytes_read = function(_, stream)
     stream:write(stream:take())
-    return stream:expect_bytes(1, 2)
+    return stream:expect_bytes(1, 5)
   end,
 }
 
@@ -121,8 +122,14 @@ routes["/figures"] = {
   end,
 }
 
+local files = assert(http.files(arg[2], { prefix = "/files", precompressed = true }))
+
 local usual = {
   request_received = function(_, req, res)
+    if req.path:find "^/files/" then
+      files(req, res)
+      return req:done()
+    end
     res:send(200, req.body)
     return req:done()
   end,
@@ -160,7 +167,7 @@ rotor.on_error(function(message)
   io.stderr:write(message, "\n")
 end)
 local server = assert(http.serve(arg[1], Handler, {
-  head_timeout = 2, body_timeout = 2, idle_timeout = 2, handler_timeout = 2, stall_timeout = 2,
+  head_timeout = 5, body_timeout = 5, idle_timeout = 5, handler_timeout = 5, stall_timeout = 5,
 }))
 rotor.on_signal("TERM", function() server:close { drain = 5 } end)
 print("listening on http://" .. server:address() .. "/")
