@@ -86,6 +86,8 @@ build = {
         "csrc/lua/http.c",
         "csrc/lua/http_answer.c",
         "csrc/lua/http_files.c",
+        "csrc/lua/http_call.c",
+        "csrc/lua/http_client.c",
         "csrc/lua/http_handler.c",
         "csrc/lua/http_serve.c",
         "csrc/lua/load.c",

@@ -96,6 +96,7 @@ describe("types.lua", function()
     }))
     local fields = {}
     local server = assert(loop:serve("127.0.0.1:0", function(req, res)
+      if req.path ~= "/" then return res:send() end
       objects.Request, objects.Response = req, res
       for _, name in ipairs(annotated_fields "rotor.http.Request") do fields[name] = req[name] end
       local _, message = pcall(function() return req.nonsense end)
@@ -105,19 +106,44 @@ describe("types.lua", function()
       res:send()
     end))
     assert(loop:connect(server:address(), Protocol))
+    local called, url = {}, "http://" .. server:address() .. "/client"
+    objects.Client = loop:client()
+    assert(objects.Client:request(http.requester "Requester" {
+      response_received = function(_, call)
+        objects.Call = call
+        for _, name in ipairs(annotated_fields "rotor.http.Call") do
+          called[name] = call[name] or false -- as is `remote`, with the connection given back
+        end
+        local _, message = pcall(function() return call.nonsense end)
+        for name in message:match("it has (.*)$"):gmatch("[%w_]+") do
+          if name ~= "and" and called[name] == nil then called[name] = "not annotated" end
+        end
+        return call:done()
+      end,
+    }, { url = url, seed = "seed" }))
+    local reply = objects.Client:get(url)
     assert(loop:udp("127.0.0.1:0", rotor.datagram "Datagram" {
       create = function(_, socket)
         objects.Socket = socket
         return socket:done()
       end,
     }))
-    loop:run()
+    loop:run() -- until the protocol has got its answer
+    while reply:status() == "pending" or not objects.Call do loop:turn() end
     for name, object in pairs(objects) do
       assert.same(methods(object), annotated_functions(name, ":"), name)
     end
     assert.same({ "context", "loop" }, annotated_fields "rotor.Scope")
     assert.same({ "context" }, annotated_fields "rotor.Loop")
     for name, value in pairs(fields) do assert.are_not_equal("not annotated", value, name) end
+    for name, value in pairs(called) do assert.are_not_equal("not annotated", value, name) end
+    assert.same({ "headers", "trailers" }, { type(called.headers) == "userdata" and "headers",
+                                             type(called.trailers) == "userdata" and "trailers" })
+    called.headers, called.trailers = nil, nil
+    assert.same({ status = 200, reason = "OK", version = "1.1", body = "", length = 0,
+                  seed = "seed", url = url,
+                  remote = false }, called)
+    assert.same(annotated_fields "rotor.http.Reply", sorted(reply:get()))
     assert.equal("userdata", type(fields.headers))
     assert.equal("userdata", type(fields.trailers))
     fields.headers, fields.trailers, fields.remote = nil, nil, nil
@@ -144,6 +170,8 @@ describe("types.lua", function()
       end,
       ["rotor.http.ServeOptions"] = function(options) http.serve("0", print, options) end,
       ["rotor.http.FilesOptions"] = function(options) http.files(".", options) end,
+      ["rotor.http.ClientOptions"] = function(options) http.client(options) end,
+      ["rotor.http.RequestOptions"] = function(options) http.request(options) end,
       ["rotor.redis.Options"] = function(options) redis.connect("0", options) end,
       ["rotor.redis.TransactionOptions"] = function(options)
         local client <close> = assert(redis.connect("0", { loop = loop }))
@@ -158,12 +186,14 @@ describe("types.lua", function()
   end)
 
   it("knows all transitions", function()
-    local counts = { Machine = 8, Protocol = 10, Datagram = 7, Handler = 11 }
+    local counts = { Machine = 8, Protocol = 10, Datagram = 7, Handler = 11,
+                     Requester = 11 }
     for class, declare in pairs {
       ["rotor.MachineTransitions"] = rotor.machine "M",
       ["rotor.ProtocolTransitions"] = rotor.protocol "P",
       ["rotor.DatagramTransitions"] = rotor.datagram "D",
       ["rotor.http.HandlerTransitions"] = http.handler "H",
+      ["rotor.http.RequesterTransitions"] = http.requester "R",
     } do
       local fields = annotated_fields(class)
       assert.equal(counts[class:match("(%u%l+)%u%l+$")], #fields)

@@ -123,12 +123,17 @@ void rotor_http__call_follow(rotor_http_call *c)
         go_on(c, error);
 }
 
-/* Whether more of the body can be written now, and where to. */
+bool rotor_http_call_wants_body(const rotor_http_call *c)
+{
+    return c->ask.streamed && c->sending == CALL__SENDS && c->conn;
+}
+
+/* Where more of the body can be written now. 0 or an error. */
 static int find_output(rotor_http_call *c, rotor_buf **output)
 {
     if (c->ask.streamed && c->sending == CALL__STOPPED)
         return ROTOR_ECLOSED;
-    if (!c->ask.streamed || c->sending != CALL__SENDS || !c->conn)
+    if (!rotor_http_call_wants_body(c))
         return ROTOR_ESTATE;
     *output = rotor_stream_output(&c->conn->stream);
     return *output ? 0 : ROTOR_ECLOSED;

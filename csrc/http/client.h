@@ -181,7 +181,8 @@ int rotor_http_call_trailer(rotor_http_call *c, rotor_text name, rotor_text valu
 /* The body ends here. ROTOR_EBODY: it is shorter than was declared. */
 int rotor_http_call_finish(rotor_http_call *c);
 
-/* Bytes written that are still to be sent. */
+/* Bytes written that are still to be sent; and whether more can be written now. */
 size_t rotor_http_call_unsent(const rotor_http_call *c);
+bool rotor_http_call_wants_body(const rotor_http_call *c);
 
 #endif

@@ -319,6 +319,8 @@ LUAMOD_API int luaopen_rotor_core(lua_State *L)
     rotor__lua_open_handler(L);
     rotor__lua_open_serve(L);
     rotor__lua_open_files(L);
+    rotor__lua_open_client(L);
+    rotor__lua_open_requester(L);
     rotor__lua_open_load(L);
     rotor__lua_open_descriptor(L);
     return 1;

@@ -1,8 +1,18 @@
-/* What the transitions of a handler written in Lua may return: methods of the request. */
-#include "lua_http.h"
+/* What the transitions of a handler written in Lua may return: methods of the request; and those of a
+** requester, which are methods of the call. */
+#include "lua_http_client.h"
 
 static rotor__lua_exchange *check_asking(lua_State *L)
 {
+    if (rotor__lua_test(L, 1, &rotor__kind_call)) {
+        rotor_http_call *c = rotor__lua_check_call(L, 1);
+        rotor__lua_call *lc = c ? rotor_http_call_data(c) : NULL;
+        if (!lc || !lc->e.asking)
+            luaL_error(L,
+                       "only a requester's own transitions may say what the call waits for; from "
+                       "elsewhere wake it by its handle()");
+        return &lc->e;
+    }
     rotor_http *h = rotor__lua_check_request(L, 1);
     rotor__lua_exchange *e = h ? *rotor_http_data(h) : NULL;
     if (!e || !e->asking)
@@ -21,7 +31,7 @@ static int answer(lua_State *L, rotor__lua_exchange *e, rotor__lua_asked asked)
 
 static uint64_t check_deadline(lua_State *L, int index)
 {
-    const rotor__exchange_object *object = lua_touserdata(L, 1);
+    const rotor__exchange_object *object = lua_touserdata(L, 1); /* or a call's, as far as that */
     return rotor__lua_check_deadline(L, index, object->ll->loop);
 }
 

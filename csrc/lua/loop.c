@@ -64,7 +64,7 @@ static rotor__lua_loop *new_loop(lua_State *L, const rotor_config *given)
         luaL_error(L, "no loop: %s", rotor_strerror(error));
     }
     ll->vm = vm;
-    ll->on_error = ll->context = ll->scope_object = ll->handles = LUA_NOREF;
+    ll->on_error = ll->context = ll->scope_object = ll->handles = ll->client = LUA_NOREF;
     for (int i = 0; i < ROTOR__LUA_SIGNALS; i++)
         ll->signals[i] = LUA_NOREF;
     ll->next = vm->loops;
@@ -90,6 +90,7 @@ void rotor__lua_free_loop(rotor__lua_loop *ll)
     unref(ll, &ll->context);
     unref(ll, &ll->scope_object);
     unref(ll, &ll->handles);
+    unref(ll, &ll->client);
     for (int i = 0; i < ROTOR__LUA_SIGNALS; i++)
         unref(ll, &ll->signals[i]);
 }
@@ -339,6 +340,7 @@ static const luaL_Reg both[] = {{"run", l_run},
                                 {"all", rotor__lua_all},
                                 {"first", rotor__lua_first},
                                 {"serve", rotor__lua_serve},
+                                {"client", rotor__lua_client},
                                 {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"loop", l_loop}, {"default", l_default}, {NULL, NULL}};

@@ -32,6 +32,7 @@ typedef struct rotor__lua_loop {
     int context;                     /* reference to any value */
     int scope_object;                /* reference to the one userdata that scopes appear as */
     int handles;                     /* reference to the table of handles in use */
+    int client;                      /* reference to the HTTP client that is not made by name */
     int signals[ROTOR__LUA_SIGNALS]; /* references to functions */
     struct rotor__lua_follower *followers;
     struct rotor__lua_loop *next;
@@ -163,11 +164,11 @@ void rotor__lua_free_loop(rotor__lua_loop *ll);
 /* -- types and protocols (class.c, machine.c, protocol.c, datagram.c) --------------------------- */
 
 extern const rotor__kind rotor__kind_type, rotor__kind_scope, rotor__kind_protocol,
-    rotor__kind_stream, rotor__kind_datagram, rotor__kind_handler;
+    rotor__kind_stream, rotor__kind_datagram, rotor__kind_handler, rotor__kind_requester;
 
 enum { ROTOR__LUA_TRANSITIONS = 11 };
 
-/* A machine type, a protocol, of streams or datagrams, or a handler, declared in Lua or loaded. A loaded one has but
+/* A machine type, a protocol, of streams or datagrams, a handler or a requester, declared in Lua or loaded. A loaded one has but
 ** `title` and `exported`, and of a type what its machines begin as; it stays as long as the Lua state
 ** does. */
 typedef struct rotor__lua_class {
@@ -186,6 +187,7 @@ typedef struct rotor__lua_class {
         rotor_protocol protocol;
         rotor_datagram_protocol datagram;
         rotor_http_handler handler;
+        rotor_http_requester requester;
     };
 } rotor__lua_class;
 
@@ -356,6 +358,7 @@ int rotor__lua_future(lua_State *L);
 int rotor__lua_all(lua_State *L);
 int rotor__lua_first(lua_State *L);
 int rotor__lua_serve(lua_State *L);
+int rotor__lua_client(lua_State *L);
 
 /* [-0, +1 or 3, e] End the server behind a listener gently: a future of how many requests were cut off. */
 int rotor__lua_drain(lua_State *L, rotor__lua_loop *ll, rotor_handle listener, uint32_t drain_ms);
@@ -379,6 +382,8 @@ void rotor__lua_open_http(lua_State *L);
 void rotor__lua_open_handler(lua_State *L);
 void rotor__lua_open_serve(lua_State *L);
 void rotor__lua_open_files(lua_State *L);
+void rotor__lua_open_client(lua_State *L);
+void rotor__lua_open_requester(lua_State *L);
 void rotor__lua_open_load(lua_State *L);
 void rotor__lua_open_descriptor(lua_State *L);
 

@@ -45,7 +45,7 @@ static void *lua_resize(void *context, void *ptr, size_t old, size_t size)
 static const char script[] =
     "local core, address, module, all = ...\n"
     "local errors, answers = {}, 0\n"
-    "local loop = core.loop { capacity = 32, context = {} }\n"
+    "local loop = core.loop { capacity = 64, context = {} }\n"
     "loop:on_error(function(message) errors[#errors + 1] = message end)\n"
     "local Echo = core.protocol('Echo', {\n"
     "  create = function(_, s) return s:expect_delimiter('\\r' .. '\\n', 100, 10) end,\n"
@@ -147,6 +147,19 @@ static const char script[] =
     "local drained = loop:serve(address .. 'k', print)\n"
     "drained = drained and drained:close { drain = 1 }\n"
     "core.metrics()\n"
+    "local web, ask, body, taken, streamed = loop:client(), { address = address .. 'h' }, { 'x' }\n"
+    "ask.headers, ask.on_body = { A = { 'b' } }, function(data) taken = data end\n"
+    "local got = web:get('http://h/', ask)\n"
+    "local posted = web:request { url = 'http://h/', method = 'POST', address = address .. 'h',\n"
+    "  body = function() return table.remove(body) end }\n"
+    "local refused = web:get('http://h/', { address = address .. 'x' })\n"
+    "web:request(core.requester('Put', {\n"
+    "  body_wanted = function(_, c) c:trailer('A', 'b'):finish('x'); return c:same() end,\n"
+    "  response_received = function(_, c) streamed = c.body .. c.headers.x; return c:done() end,\n"
+    "  failed = function() end,\n"
+    "  call_over = function() end,\n"
+    "}), { url = 'http://h/', address = address .. 'h', method = 'PUT', streamed = true, seed = {} "
+    "})\n"
     "local talked = 0\n"
     "local Talk = core.datagram('Talk', {\n"
     "  create = function(self, s, first) self.socket = s\n"
@@ -168,6 +181,9 @@ static const char script[] =
     "  type(late:get()) == 'table'))\n"
     "assert(not all or (up and #down >= 2))\n"
     "assert(not all or (logged == 2 and overs == 2 and left == 0 and drained:get() == 0))\n"
+    "assert(not all or (got:get().status == 200 and posted:get().body == 'now' and taken == "
+    "'now'))\n"
+    "assert(not all or (select(3, refused:get()) == 'ECONNREFUSED' and streamed == 'nowh'))\n"
     "assert(not all or (value == 4 and #line == 9 and file:close()))\n";
 
 /* [-0, +1, m] The path of loaded.so, which is beside this program. */

@@ -1,4 +1,5 @@
---- HTTP: `http.serve(address, function(req, res) … end)`, or a handler with transitions.
+--- HTTP: `http.serve(address, function(req, res) … end)`, or a handler with transitions; and
+--- `http.get(url)`, whose future is the response, or a requester with transitions.
 local core = require "rotor.core"
 local declare = require "rotor.declare"
 
@@ -15,6 +16,13 @@ http.metrics = core.metrics
 --- `files(req, res)`.
 http.files = core.files
 
+--- A client with settings and connections of its own.
+http.client = core.client
+
+--- A future of the response to GET, or to any request, by a client that the default loop has.
+http.get = core.get
+http.request = core.request
+
 local transitions = {
   "headers_received", "request_received", "request_chunk", "request_end", "flushed", "wakeup",
   "timeout", "hangup", "bad_request", "error_page", "request_over",
@@ -30,6 +38,16 @@ end
 --- Declare a handler: `http.handler "Name" { request_received = …, … }`.
 function http.handler(name, misplaced)
   return (declare.class("http", "handler", make_handler, transitions, name, misplaced))
+end
+
+local requests = { -- their transitions
+  "headers_received", "informational", "redirected", "response_received", "response_chunk",
+  "response_end", "body_wanted", "wakeup", "timeout", "failed", "call_over",
+}
+
+--- Declare a requester: `http.requester "Name" { response_chunk = …, … }`.
+function http.requester(name, misplaced)
+  return (declare.class("http", "requester", core.requester, requests, name, misplaced))
 end
 
 return http

@@ -10,7 +10,9 @@ for name, value in pairs(core) do
   rotor[name] = value
 end
 -- Reached by what is below, and by rotor.http.
-for _, name in ipairs { "type", "state", "serve", "handler", "metrics", "files" } do
+for _, name in ipairs {
+  "type", "state", "serve", "handler", "metrics", "files", "client", "get", "request", "requester",
+} do
   rotor[name] = nil
 end
 

@@ -311,6 +311,11 @@ function Loop:all(futures) end
 ---@return rotor.Future
 function Loop:first(futures) end
 
+--- An HTTP client; see rotor.http.client.
+---@param options? rotor.http.ClientOptions
+---@return rotor.http.Client
+function Loop:client(options) end
+
 --- Serve HTTP; see rotor.http.serve.
 ---@param address string|integer
 ---@param handler rotor.http.Handler|fun(req: rotor.http.Request, res: rotor.http.Response)
@@ -893,6 +898,34 @@ function http.serve(address, handler, options) end
 ---@return fun(transitions: rotor.http.HandlerTransitions): rotor.http.Handler
 function http.handler(name) end
 
+--- GET `url`, by a client of the default loop's; its future is the response. Whatever keeps it from
+--- coming is what the future fails with: HTTP_EURL, ECONNREFUSED, ETIMEDOUT, HTTP_ETRUNCATED … Canceling the
+--- future cancels the request.
+---@param url string
+---@param options? rotor.http.RequestOptions but for url and method
+---@return rotor.Future future of a rotor.http.Reply
+function http.get(url, options) end
+
+--- The same for any request: `http.request { url = …, method = "POST", body = … }`. With a requester in
+--- front, that is told of the response as it comes, and what is returned is the call's handle, which
+--- close() cancels: `http.request(Requester, { url = … })`.
+---@overload fun(requester: rotor.http.Requester, options: rotor.http.RequestOptions): rotor.Handle?, string?, string?
+---@param options rotor.http.RequestOptions
+---@return rotor.Future future of a rotor.http.Reply
+function http.request(options) end
+
+--- A client with settings and connections of its own, for the default loop.
+---@param options? rotor.http.ClientOptions
+---@return rotor.http.Client
+function http.client(options) end
+
+--- Declare a requester that hears of everything that happens to a call, for bodies that come or go piece by
+--- piece: `http.requester "Name" { response_chunk = …, … }`. Besides transitions the table may hold other
+--- values (but no functions), which `self` begins with; that is a table for each call.
+---@param name string for messages
+---@return fun(transitions: rotor.http.RequesterTransitions): rotor.http.Requester
+function http.requester(name) end
+
 --- What all servers of this Lua state have counted, unless their option `metrics` is false, in Prometheus'
 --- text format: to be sent as "text/plain; version=0.0.4".
 ---@return string
@@ -1154,6 +1187,177 @@ function Response:header(name, value) end
 --- Whether all of the answer is on its way, or cannot be any more.
 ---@return boolean
 function Response:sent() end
+
+--- A pool of connections, kept by where they lead. It is closed when it is collected, too.
+---@class rotor.http.Client
+local Client = {}
+
+--- See http.get.
+---@param url string
+---@param options? rotor.http.RequestOptions
+---@return rotor.Future
+function Client:get(url, options) end
+
+--- See http.request.
+---@overload fun(self: rotor.http.Client, requester: rotor.http.Requester, options: rotor.http.RequestOptions): rotor.Handle?, string?, string?
+---@param options rotor.http.RequestOptions
+---@return rotor.Future
+function Client:request(options) end
+
+--- How many connections there are, and how many of them are kept for later.
+---@return integer open
+---@return integer idle
+function Client:connections() end
+
+--- Close the connections that are kept. What is under way goes on; nothing new can be asked for.
+---@return true
+function Client:close() end
+
+---@class rotor.http.ClientOptions
+---@field timeout? number seconds for a whole request, redirects included, until the last byte of the response; 30; math.huge: no limit
+---@field idle_timeout? number seconds that a connection is kept; 30
+---@field continue_timeout? number seconds to wait for "100 Continue" where it was asked for; 1
+---@field stall_timeout? number seconds for a server that takes no output; 30
+---@field redirects? integer to follow at most; 10
+---@field connections? integer at a time; 512; more requests wait
+---@field connections_per_origin? integer 64
+---@field idle? integer connections that are kept at a time; 256
+---@field idle_per_origin? integer 32
+---@field max_status_line? integer bytes; 8 KiB
+---@field max_head? integer bytes; 32 KiB
+---@field max_fields? integer header fields; 128
+---@field max_body? integer bytes of a body that is told whole; 8 MiB
+---@field max_trailers? integer bytes; 8 KiB
+
+---@class rotor.http.RequestOptions
+---@field url? string http:// only; needed but for get(url)
+---@field method? string "GET" by default
+---@field headers? table<string|integer, string|number|(string|number)[]> { Name = value, Name = { value, … }, { name, value }, … }
+---@field body? string|number|fun(): string|rotor.Future|nil a function is called for one piece after the other, as fast as the server takes them, until it returns nil; or a future of the next piece
+---@field timeout? number seconds, as of the client
+---@field max_body? integer bytes, as of the client; with on_body there is no limit without it
+---@field redirects? integer as of the client; 0: get the redirect itself
+---@field address? string where to connect to instead: "unix:/path", "127.0.0.1:8080"
+---@field proxy? string an HTTP proxy's address
+---@field expect? boolean send the body only when the server has said "100 Continue", or nothing for a while
+---@field on_body? fun(data: string, response: rotor.http.Reply): rotor.Future? gets the body as it comes; a future that it returns is waited for before more is read
+---@field streamed? boolean with a requester: the body is written by it; of the Content-Length among the headers, or in chunks
+---@field seed? any with a requester: call.seed
+
+--- A response that a future has.
+---@class rotor.http.Reply
+---@field status integer
+---@field reason string as sent; often ""
+---@field version "1.0"|"1.1"
+---@field url string that was answered, of the last redirect
+---@field headers rotor.http.Headers
+---@field body string? "" when there is none; nil with on_body
+---@field trailers rotor.http.Headers
+
+---@class rotor.http.Requester
+
+--- Each transition is called with `self` and the call, and returns what the call waits for next: what
+--- call:ok(), hold(), same(), done() or error() returns; the last two return nothing.
+---@class rotor.http.RequesterTransitions
+---@field headers_received? fun(self, call: rotor.http.Call): rotor.http.Receive the response's head is there; without it bodies are told whole, or, without response_received, as they come
+---@field informational? fun(self, call: rotor.http.Call): rotor.http.Answer an interim response (1xx)
+---@field redirected? fun(self, call: rotor.http.Call): rotor.http.Answer a redirect is about to be followed, to call.url
+---@field response_received? fun(self, call: rotor.http.Call): rotor.http.Answer all of the response is there; the call is over
+---@field response_chunk? fun(self, call: rotor.http.Call, data: string): rotor.http.Answer some of a progressive body
+---@field response_end? fun(self, call: rotor.http.Call): rotor.http.Answer the body has ended; the call is over
+---@field body_wanted? fun(self, call: rotor.http.Call): rotor.http.Answer some of a streamed body can be written; told again when most of it was sent
+---@field wakeup? fun(self, call: rotor.http.Call): rotor.http.Answer somebody woke the call, by its handle()
+---@field timeout? fun(self, call: rotor.http.Call): rotor.http.Answer the deadline of an answer has passed; without it the call fails
+---@field failed? fun(self, call: rotor.http.Call, name: string, message: string) the call is over; without it this goes to on_error
+---@field call_over? fun(self, call: rotor.http.Call) whatever has become of it; once for each call
+
+--- A request and the response to it. Before a head has come, its status is 0.
+---@class rotor.http.Call
+---@field url string of the last redirect that was followed
+---@field status integer
+---@field reason string
+---@field version "1.0"|"1.1"
+---@field headers rotor.http.Headers
+---@field length integer? of the body; nil: only its end will tell
+---@field body string in response_received
+---@field trailers rotor.http.Headers in response_received and response_end
+---@field remote string? the server's address, as long as the call has the connection
+---@field seed any
+local Call = {}
+
+--- To wake it by; close() cancels the call.
+---@return rotor.Handle
+function Call:handle() end
+
+--- From headers_received: tell the body whole; more than `max` bytes fail.
+---@param max? integer bytes; max_body of the client's options
+---@param seconds? number until `timeout`
+---@return rotor.http.Receive
+function Call:buffered(max, seconds) end
+
+--- From headers_received: tell the body as it comes; more than `max` bytes fail.
+---@param max? integer bytes; any number
+---@param seconds? number until `timeout`
+---@return rotor.http.Receive
+function Call:progressive(max, seconds) end
+
+--- Go on. The deadline of the whole call stays in force as well.
+---@param seconds? number until `timeout`
+---@return rotor.http.Answer
+function Call:ok(seconds) end
+
+--- Go on, but read nothing until a transition answers otherwise: what the server sends is left with it. From
+--- headers_received: progressive, but not yet.
+---@param seconds? number until `timeout`
+---@param max? integer from headers_received: as of progressive
+---@return rotor.http.Answer|rotor.http.Receive
+function Call:hold(seconds, max) end
+
+--- Wait for the same as before.
+---@return rotor.http.Answer
+function Call:same() end
+
+--- Give the call up: the rest of the response is not read.
+---@return rotor.http.Answer|rotor.http.Receive
+function Call:done() end
+
+--- The same, and `value` goes to on_error.
+---@param value any
+---@return rotor.http.Answer|rotor.http.Receive
+function Call:error(value) end
+
+--- Write some of a streamed body, from body_wanted on. What the server does not take is kept in memory.
+---@param ... string|number
+---@return true?
+---@return string? message
+---@return string? name ECLOSED: the server wants no more of it, or the call is over
+function Call:write(...) end
+
+--- Write the rest, if any, and end the body.
+---@param ... string|number
+---@return true?
+---@return string? message
+---@return string? name
+function Call:finish(...) end
+
+--- Add a trailer field, before finish(), to a body in chunks.
+---@param name string
+---@param value string|number
+---@return rotor.http.Call
+function Call:trailer(name, value) end
+
+--- How many bytes written are still to be sent.
+---@return integer
+function Call:unsent() end
+
+--- In headers_received after 101, or a 2xx to CONNECT: the connection becomes a stream that runs
+--- `protocol`, with what has come behind the head as its first input. The call is over then.
+---@param protocol rotor.Protocol
+---@param options? { seed: any }
+---@return true?
+---@return string? message
+---@return string? name
+function Call:upgrade(protocol, options) end
 
 --------------------------------------------------------------------------------------------------
 
