@@ -172,7 +172,7 @@ describe("http.files", function()
       assert.same({ 200, "app" }, page "/../secret")
       assert.equal("ENOENT", tried[3])
       assert.equal("app", ask("POST", "/a.txt").body)
-      assert.equal("ENOTSUP", tried[3])
+      assert.equal("HTTP_EREADONLY", tried[3])
     end)
 
     it("with all of HTTP", function()

@@ -40,6 +40,7 @@
     XX(HTTP_ETRUNCATED, -10136, "connection closed before the end of the response")                \
     XX(HTTP_EUPGRADE, -10137,                                                                      \
        "connection upgraded to a protocol that nobody asked for or took over")                     \
+    XX(HTTP_EREADONLY, -10170, "files are there for GET and HEAD only")                            \
     XX(EUPGRADE, -10030, "the client has not asked to change the protocol (RFC 9110 7.8)")
 
 /* XX(name, code, status, message): why an HTTP message was refused, and the status that a request is

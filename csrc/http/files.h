@@ -74,7 +74,7 @@ rotor_response rotor_http_files_send(const rotor_http_files *files, rotor_http *
 ** nothing to answer with. 0: it was answered. Or the error that stands for a status above. */
 int rotor_http_files_try(const rotor_http_files *files, rotor_http *h, const char *name);
 
-/* That status: 404, for UV_ENOENT and others; 403; 405, for UV_ENOTSUP; 503; or 500. */
+/* That status: 404, for UV_ENOENT and others; 403; 405, for ROTOR_HTTP_EREADONLY; 503; or 500. */
 int rotor_http_files_status(int error);
 
 #endif

@@ -233,7 +233,7 @@ static int redirect(rotor_http *h)
     return error;
 }
 
-/* UV_EAGAIN: there is less of it than there was. */
+/* ROTOR_ETRUNCATED: there is less of it than there was. */
 static int read_part(int fd, char *to, size_t n, uint64_t from)
 {
     while (n > 0) {
@@ -241,7 +241,7 @@ static int read_part(int fd, char *to, size_t n, uint64_t from)
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
-            return got < 0 ? -errno : UV_EAGAIN;
+            return got < 0 ? -errno : ROTOR_ETRUNCATED;
         to += got;
         from += (uint64_t)got;
         n -= (size_t)got;
@@ -309,7 +309,7 @@ int rotor_http_files_try(const rotor_http_files *files, rotor_http *h, const cha
     rotor_buf *headers = &h->exchange->response.headers;
     size_t before = rotor_buf_len(headers);
     if (!is_method(h, "GET") && !is_method(h, "HEAD"))
-        return UV_ENOTSUP;
+        return ROTOR_HTTP_EREADONLY;
     int error = find(files, h, given, name, &s);
     if (error == UV_EISDIR) {
         error = redirect(h);
@@ -338,12 +338,13 @@ int rotor_http_files_status(int error)
     case UV_EACCES:
     case UV_EPERM:
         return 403;
-    case UV_ENOTSUP:
+    case ROTOR_HTTP_EREADONLY:
         return 405;
     case UV_EMFILE:
     case UV_ENFILE:
     case UV_ENOMEM:
     case UV_EAGAIN:
+    case ROTOR_ETRUNCATED:
         return 503;
     default:
         return 500;

@@ -334,12 +334,14 @@ static void to_be_answered_otherwise(void **state)
     site_gives(&s, "/../secret", NULL, 299, "ENOENT");
     site_gives(&s, "/a.txt/b", NULL, 299, "ENOTDIR");
     site_gives(&s, "/link.txt", NULL, 299, "ELOOP");
-    assert_string_equal(site_body(site_ask(&s, "POST", "/a.txt", NULL)), "ENOTSUP");
+    assert_string_equal(site_body(site_ask(&s, "POST", "/a.txt", NULL)), "HTTP_EREADONLY");
     site_close(&s);
     static const struct {
         int error, status;
-    } statuses[] = {{UV_ENOENT, 404}, {UV_EXDEV, 404},  {UV_EACCES, 403}, {UV_ENOTSUP, 405},
-                    {UV_EMFILE, 503}, {UV_ENOMEM, 503}, {UV_EIO, 500},    {ROTOR_ESTATE, 500}};
+    } statuses[] = {
+        {UV_ENOENT, 404},        {UV_EXDEV, 404},  {UV_EACCES, 403}, {ROTOR_HTTP_EREADONLY, 405},
+        {ROTOR_ETRUNCATED, 503}, {UV_EMFILE, 503}, {UV_ENOMEM, 503}, {UV_EIO, 500},
+        {ROTOR_ESTATE, 500}};
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
         assert_int_equal(rotor_http_files_status(statuses[i].error), statuses[i].status);
 }

@@ -973,7 +973,7 @@ local Files = {}
 ---@param name? string
 ---@return true? answered
 ---@return string? message
----@return string? name such as ENOENT or ELOOP: it would be 404; EACCES: 403; ENOTSUP: 405
+---@return string? name such as ENOENT or ELOOP: it would be 404; EACCES: 403; HTTP_EREADONLY: 405
 function Files:try(req, res, name) end
 
 --- Give the folder's descriptor back; otherwise that is left to the garbage collector, or to `<close>`.
