@@ -111,6 +111,18 @@ routes["/upgrade"] = {
   end,
 }
 
+-- Answered with what this server answers to its own client.
+local own_url, client
+
+routes["/proxied"] = {
+  request_received = function(self, req, res)
+    -- Kept, as a future that nobody has any more is canceled.
+    self.reply = client:request({ url = own_url, method = "PUT", body = req.body }):map(
+      function(reply) res:send(reply.status, reply.body) end)
+    return req:ok()
+  end,
+}
+
 routes["/throws"] = {
   request_received = function() error("as it should") end,
 }
@@ -169,6 +181,8 @@ end)
 local server = assert(http.serve(arg[1], Handler, {
   head_timeout = 5, body_timeout = 5, idle_timeout = 5, handler_timeout = 5, stall_timeout = 5,
 }))
+own_url = "http://" .. server:address() .. "/"
+client = http.client { timeout = 5, idle_timeout = 5 }
 rotor.on_signal("TERM", function() server:close { drain = 5 } end)
 print("listening on http://" .. server:address() .. "/")
 io.stdout:flush()
