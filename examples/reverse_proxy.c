@@ -255,6 +255,12 @@ static rotor_response on_timeout(rotor_http *h, rotor_scope *scope)
     return rotor_done();
 }
 
+/* The client has left. */
+static rotor_response on_hangup(rotor_http *h, rotor_scope *scope)
+{
+    return rotor_done();
+}
+
 static void request_over(rotor_http *h)
 {
     exchange *x = *rotor_http_data(h);
@@ -271,6 +277,7 @@ static const rotor_http_handler handler = {.name = "proxy",
                                            .flushed = wait_on,
                                            .wakeup = wait_on,
                                            .timeout = on_timeout,
+                                           .hangup = on_hangup,
                                            .request_over = request_over};
 
 /* The first time: end when the requests under way are answered. The second time: end now. */

@@ -262,6 +262,92 @@ describe("the example", function()
       assert.equal(2, select(2, run(language, "static", "0")))
     end)
 
+    local function get(path, headers)
+      return ("GET %s HTTP/1.1\r\nHost: public\r\n%s\r\n"):format(path, headers or "")
+    end
+    local LAST = "Connection: close\r\n"
+
+    -- Upstreams that say which one was asked, and for what. They keep their connections.
+    local function upstreams(log)
+      local addresses = {}
+      for i = 1, 2 do
+        local server = assert(loop:serve("127.0.0.1:0", function(req, res)
+          log[#log + 1] = i .. req.path
+          log[req.remote] = true
+          if req.path == "/never" then
+            log.visit.handle:close()
+            return req:on_hangup(function()
+              log.left = true
+              loop:stop()
+            end)
+          end
+          res:header("Connection", "close"):header("X-Upstream", i):header("Keep-Alive", "x")
+          local said = { req.method, req.target, req.body }
+          for name, value in pairs(req.headers) do said[#said + 1] = name .. "=" .. value end
+          res:send(req.path == "/gone" and 404 or 200, table.concat(said, "|"))
+        end))
+        addresses[i] = server:address()
+      end
+      return addresses
+    end
+
+    works("reverse_proxy passes requests on to its upstreams in turn", function()
+      local log = {}
+      local addresses = upstreams(log)
+      local proxy = serve(language, "reverse_proxy", "127.0.0.1:0 " .. table.concat(addresses, " "))
+      local there = visit(proxy.address, {
+        { nil, get("/a?b=c", "X-A: 1\r\nConnection: X-B\r\nX-B: 2\r\nX-Forwarded-For: me\r\n") },
+        { "^HTTP/1.1 200 OK\r\n.*Via: 1.1 rotor\r\n.*|Via=1.1 rotor.*$",
+          "POST /gone HTTP/1.1\r\nHost: public\r\nContent-Length: 3\r\n" .. LAST .. "\r\nabc" },
+        { "404 Not Found.*abc|" },
+      })
+      local first, second = there[1].heard:match("^(.-)(HTTP/1.1 404.*)$")
+      assert.same({ "1/a", "2/gone" }, { log[1], log[2] })
+      assert.matches("\r\n\r\nGET|/a%?b=c||Host=" .. addresses[1]:gsub("%p", "%%%0") .. "|", first)
+      assert.matches("|X%-A=1|", first)
+      assert.is_nil(first:find("X-B", 1, true))
+      assert.is_nil(first:find("|X%-Forwarded%-For=me"))
+      assert.matches("|X%-Forwarded%-For=127%.0%.0%.1|", first)
+      assert.matches("|X%-Forwarded%-Host=public|", first)
+      assert.matches("X%-Upstream: 1\r\n", first)
+      assert.is_nil(first:find "Keep%-Alive")
+      assert.matches("X%-Upstream: 2\r\n", second)
+      assert.matches("\r\n\r\nPOST|/gone|abc|", second)
+      ends_well(proxy)
+    end)
+
+    works("reverse_proxy streams both ways, over connections that it keeps", function()
+      local echo = serve(language, "http_echo")
+      local proxy = serve(language, "reverse_proxy", "127.0.0.1:0 " .. echo.address)
+      local chunk = "fa0\r\n" .. ("x"):rep(4000) .. "\r\n"
+      local head = "POST /stream HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
+      local there = visit(proxy.address,
+        { { nil, head .. "\r\n" .. chunk:rep(250) .. "0\r\n\r\n" }, { "\r\n0\r\n\r\n$", LEAVE } },
+        { { nil, head .. LAST .. "\r\n1\r\na\r\n" }, { "1\r\na\r\n", "1\r\nb\r\n0\r\n\r\n" } })
+      assert.equal(1000000, select(2, there[1].heard:gsub("x", "")))
+      assert.matches("\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n$", there[2].heard)
+      ends_well(proxy)
+      ends_well(echo)
+    end)
+
+    works("reverse_proxy says when nobody answers, and lets go when its client does", function()
+      local log = {}
+      local addresses = upstreams(log)
+      local proxy = serve(language, "reverse_proxy", "127.0.0.1:0 127.0.0.1:1 " .. addresses[1])
+      local there = visit(proxy.address,
+        { { nil, get "/lost" }, { "502 Bad Gateway.*answer", LEAVE } })
+      assert.matches("^HTTP/1.1 502 Bad Gateway\r\n", there[1].heard)
+      -- The client leaves when the upstream has been asked, which stops the loop when that sees it.
+      log.visit = { { nil, get "/never" }, go_on = go_on, over = function() end }
+      assert(loop:connect(proxy.address, Visitor, { seed = log.visit }))
+      support.run(loop)
+      assert.is_true(log.left)
+      local output, status = proxy:stop()
+      assert.matches("http://127.0.0.1:1/lost: .*connection refused", output)
+      assert.equal(0, status)
+      assert.equal(2, select(2, run(language, "reverse_proxy", "0")))
+    end)
+
     works("countdown counts for its visitors", function()
       local countdown = serve(language, "countdown")
       local there = visit(countdown.address, { { "^5\r?\n", LEAVE } })
