@@ -98,6 +98,8 @@ build = {
         "csrc/lua/socket.c",
         "csrc/lua/stream.c",
         "csrc/lua/trace.c",
+        "csrc/lua/websocket.c",
+        "csrc/lua/websocket_object.c",
         "csrc/stream/address.c",
         "csrc/stream/connect.c",
         "csrc/stream/datagram.c",
@@ -132,6 +134,7 @@ build = {
     ["rotor.redis.value"] = "lua/rotor/redis/value.lua",
     ["rotor.trace"] = "lua/rotor/trace.lua",
     ["rotor.types"] = "lua/rotor/types.lua",
+    ["rotor.websocket"] = "lua/rotor/websocket.lua",
   },
 }
 

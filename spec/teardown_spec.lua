@@ -6,6 +6,7 @@ local support = require "spec.support"
 local EVERYTHING = [[
 local rotor = require "rotor"
 local http = require "rotor.http"
+local websocket = require "rotor.websocket"
 
 local errors, done = 0, 0
 rotor.on_error(function(message)
@@ -60,6 +61,32 @@ local Browser = rotor.protocol "Browser" {
   end,
 }
 
+local Shout = websocket.handler "Shout" {
+  open = function(self, ws, seed)
+    self.seed = { seed }
+    return ws:expect_message(10)
+  end,
+  message = function(self, ws, data)
+    ws:send(data:upper() .. self.seed[1])
+    return ws:expect_message(10)
+  end,
+  close = function(self) self.seed = nil end,
+}
+
+local Talker = websocket.handler "Talker" {
+  open = function(self, ws, finished)
+    self.finished, self.ws = finished, ws
+    ws:send("hello")
+    return ws:expect_message()
+  end,
+  message = function(self, ws, data)
+    assert(data == "HELLO!")
+    self.finished()
+    return ws:close(4000, data)
+  end,
+  drop = function(self) self.ws = nil end,
+}
+
 local Child = rotor.machine "Child" {
   create = function(self, scope, seed)
     self.seed, self.junk = seed, { {}, {}, {} }
@@ -94,6 +121,7 @@ local servers = {
   assert(http.serve("127.0.0.1:0", function(req, res)
     for name, value in pairs(req.headers) do assert(#name + #value > 1) end
     if req.path == "/bad" then error("kaputt") end
+    if req.path == "/ws" then return assert(websocket.upgrade(req, res, Shout, { seed = "!" })) end
     if req.path == "/now" then return res:header("X-" .. #req.body, req.remote):send(req.target) end
     local port, future = rotor.future()
     future:map(function(body) res:send(201, body .. req.headers.host) end)
@@ -109,7 +137,7 @@ local servers = {
 }
 
 local function round()
-  local left, ports = 5, {}
+  local left, ports = 6, {}
   local function finished(stream)
     if stream then assert(stream:peer()) end
     left = left - 1
@@ -119,6 +147,8 @@ local function round()
   end
   for i = 1, 2 do assert(rotor.connect(servers[i]:address(), Client, { seed = finished })) end
   assert(rotor.connect(servers[3]:address(), Browser, { seed = finished }))
+  local url = "ws://" .. servers[3]:address() .. "/ws"
+  assert(websocket.connect(url, Talker, { seed = finished, protocols = { "a", "b" } }))
   assert(rotor.add(Parent, finished))
   local futures = {}
   for i = 1, 3 do

@@ -1,6 +1,7 @@
 local rotor = require "rotor"
 local http = require "rotor.http"
 local redis = require "rotor.redis"
+local websocket = require "rotor.websocket"
 
 -- What is annotated must be there, and what is there must be annotated.
 describe("types.lua", function()
@@ -61,10 +62,13 @@ describe("types.lua", function()
     assert.same(functions(rotor), annotated_functions("rotor", "."))
     assert.same(functions(http), annotated_functions("http", "."))
     assert.same(functions(redis), annotated_functions("redis", "."))
+    assert.same(functions(websocket), annotated_functions("websocket", "."))
     assert.same({ "version" }, annotated_fields "rotor")
     assert.same({ "null" }, annotated_fields "rotor.redis")
     assert.equal("string", type(rotor.version))
   end)
+
+  local request, response
 
   it("knows the methods of every object", function()
     local loop <close> = rotor.loop()
@@ -97,6 +101,7 @@ describe("types.lua", function()
     local fields = {}
     local server = assert(loop:serve("127.0.0.1:0", function(req, res)
       if req.path ~= "/" then return res:send() end
+      request, response = req, res
       objects.Request, objects.Response = req, res
       for _, name in ipairs(annotated_fields "rotor.http.Request") do fields[name] = req[name] end
       local _, message = pcall(function() return req.nonsense end)
@@ -122,6 +127,9 @@ describe("types.lua", function()
       end,
     }, { url = url, seed = "seed" }))
     local reply = objects.Client:get(url)
+    assert(websocket.connect(loop, "ws://127.0.0.1:1", websocket.handler "WebSocket" {
+      close = function(_, ws) objects.WebSocket = ws end,
+    }))
     assert(loop:udp("127.0.0.1:0", rotor.datagram "Datagram" {
       create = function(_, socket)
         objects.Socket = socket
@@ -129,7 +137,7 @@ describe("types.lua", function()
       end,
     }))
     loop:run() -- until the protocol has got its answer
-    while reply:status() == "pending" or not objects.Call do loop:turn() end
+    while reply:status() == "pending" or not (objects.Call and objects.WebSocket) do loop:turn() end
     for name, object in pairs(objects) do
       assert.same(methods(object), annotated_functions(name, ":"), name)
     end
@@ -172,6 +180,15 @@ describe("types.lua", function()
       ["rotor.http.FilesOptions"] = function(options) http.files(".", options) end,
       ["rotor.http.ClientOptions"] = function(options) http.client(options) end,
       ["rotor.http.RequestOptions"] = function(options) http.request(options) end,
+      ["rotor.websocket.HandlerOptions"] = function(options)
+        websocket.handler("W", options) {}
+      end,
+      ["rotor.websocket.UpgradeOptions"] = function(options)
+        websocket.upgrade(request, response, websocket.handler "W" {}, options)
+      end,
+      ["rotor.websocket.ConnectOptions"] = function(options)
+        websocket.connect("ws://h", websocket.handler "W" {}, options)
+      end,
       ["rotor.redis.Options"] = function(options) redis.connect("0", options) end,
       ["rotor.redis.TransactionOptions"] = function(options)
         local client <close> = assert(redis.connect("0", { loop = loop }))
@@ -186,20 +203,22 @@ describe("types.lua", function()
   end)
 
   it("knows all transitions", function()
-    local counts = { Machine = 8, Protocol = 10, Datagram = 7, Handler = 11,
-                     Requester = 11 }
+    local counts = { Machine = 8, Protocol = 10, Datagram = 7, ["http.Handler"] = 11,
+                     ["http.Requester"] = 11, ["websocket.Handler"] = 10 }
     for class, declare in pairs {
       ["rotor.MachineTransitions"] = rotor.machine "M",
       ["rotor.ProtocolTransitions"] = rotor.protocol "P",
       ["rotor.DatagramTransitions"] = rotor.datagram "D",
       ["rotor.http.HandlerTransitions"] = http.handler "H",
       ["rotor.http.RequesterTransitions"] = http.requester "R",
+      ["rotor.websocket.HandlerTransitions"] = websocket.handler "W",
     } do
       local fields = annotated_fields(class)
-      assert.equal(counts[class:match("(%u%l+)%u%l+$")], #fields)
+      assert.equal(counts[class:match("^rotor%.(.*)Transitions$")], #fields)
       local transitions = {}
       for _, name in ipairs(fields) do transitions[name] = print end
       if transitions.states then transitions.states = {} end
+      if transitions.message_chunk then transitions.message = nil end -- it is either of them
       assert(declare(transitions))
     end
     local state = { parent = "outer" }

@@ -179,18 +179,21 @@ static rotor_intent fail(rotor_websocket *ws, int error)
     return refuse(ws, error);
 }
 
-/* What comes now was not waited for while nothing was read. */
+/* Something has come, or nothing was read before, which is as good. */
 static void be_heard(rotor_websocket *ws, rotor_scope *scope)
 {
     ws->heard_ms = (uint32_t)rotor_now(scope);
+    if (!has(ws, WEBSOCKET__PINGED))
+        return;
     ws->flags &= ~(uint32_t)WEBSOCKET__PINGED;
+    ws->check_at = later(scope, rotor__websocket_handler(ws)->ping_ms, PING_MS);
 }
 
 static void read_on(rotor_websocket *ws, rotor_scope *scope)
 {
-    be_heard(ws, scope);
     ws->flags &= ~(uint32_t)WEBSOCKET__PAUSED;
-    ws->check_at = later(scope, rotor__websocket_handler(ws)->ping_ms, PING_MS);
+    ws->flags |= WEBSOCKET__PINGED; /* so that all begins anew */
+    be_heard(ws, scope);
 }
 
 /* What was told is used up. */

@@ -49,7 +49,8 @@ static void unref(lua_State *L, int *ref)
 int rotor__lua_class_gc(lua_State *L)
 {
     static const rotor__kind *const kinds[] = {&rotor__kind_type, &rotor__kind_datagram,
-                                               &rotor__kind_handler, &rotor__kind_requester};
+                                               &rotor__kind_handler, &rotor__kind_requester,
+                                               &rotor__kind_websocket_handler};
     rotor__lua_class *class = NULL;
     for (size_t i = 0; !class && i < sizeof kinds / sizeof *kinds; i++)
         class = rotor__lua_test(L, 1, kinds[i]);

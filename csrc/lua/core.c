@@ -317,6 +317,7 @@ LUAMOD_API int luaopen_rotor_core(lua_State *L)
     rotor__lua_open_future(L);
     rotor__lua_open_http(L);
     rotor__lua_open_handler(L);
+    rotor__lua_open_websocket(L);
     rotor__lua_open_serve(L);
     rotor__lua_open_files(L);
     rotor__lua_open_client(L);

@@ -164,7 +164,8 @@ void rotor__lua_free_loop(rotor__lua_loop *ll);
 /* -- types and protocols (class.c, machine.c, protocol.c, datagram.c) --------------------------- */
 
 extern const rotor__kind rotor__kind_type, rotor__kind_scope, rotor__kind_protocol,
-    rotor__kind_stream, rotor__kind_datagram, rotor__kind_handler, rotor__kind_requester;
+    rotor__kind_stream, rotor__kind_datagram, rotor__kind_handler, rotor__kind_requester,
+    rotor__kind_websocket_handler;
 
 enum { ROTOR__LUA_TRANSITIONS = 11 };
 
@@ -188,6 +189,7 @@ typedef struct rotor__lua_class {
         rotor_datagram_protocol datagram;
         rotor_http_handler handler;
         rotor_http_requester requester;
+        rotor_websocket_handler websocket;
     };
 } rotor__lua_class;
 
@@ -380,6 +382,7 @@ void rotor__lua_open_trace(lua_State *L);
 void rotor__lua_open_future(lua_State *L);
 void rotor__lua_open_http(lua_State *L);
 void rotor__lua_open_handler(lua_State *L);
+void rotor__lua_open_websocket(lua_State *L);
 void rotor__lua_open_serve(lua_State *L);
 void rotor__lua_open_files(lua_State *L);
 void rotor__lua_open_client(lua_State *L);

@@ -104,6 +104,19 @@ static void times_may_be_others(void **state)
     TALK_LOG(&t, "open close(1006 WEBSOCKET_ESILENT) drop");
     talk_close(&t);
 
+    talk_init(&t, false); /* whichever of them is longer */
+    t.handler.ping_ms = 100;
+    t.handler.pong_ms = 1000;
+    open_talk(&t, false);
+    for (int i = 0; i < 3; i++) {
+        talk_wait(&t, 100);
+        expect(&t, "ping()");
+        talk_wait(&t, 50);
+        assert_int_equal(talk_send(&t, "Q()"), 0);
+    }
+    TALK_LOG(&t, "open pong() pong() pong()");
+    talk_close(&t);
+
     talk_init(&t, false);
     t.handler.ping_ms = ROTOR_WEBSOCKET_NEVER;
     open_talk(&t, false);

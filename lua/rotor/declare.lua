@@ -2,7 +2,10 @@
 -- finding mistakes, and saying what was meant.
 local declare = {}
 
-local takes_options = { protocol = true, datagram = true }
+-- By module and what it declares.
+local takes_options = {
+  ["rotor.protocol"] = true, ["rotor.datagram"] = true, ["websocket.handler"] = true,
+}
 
 -- How many letters to insert, delete or replace to get from `a` to `b`.
 local function distance(a, b)
@@ -74,6 +77,14 @@ function declare.mistake(transitions, known, what)
   end
 end
 
+-- Whether the table is of transitions, where one of options may stand.
+local function is_misplaced(options, known)
+  for _, name in ipairs(known) do
+    if type(options[name]) == "function" then return true end
+  end
+  return false
+end
+
 --- Check the name, then the table of transitions, of what `module.what "Name" { … }` declares, and
 --- make it. `kind` is what it is called in messages, where that is not `what`.
 function declare.class(module, what, make, known, name, options, kind)
@@ -81,7 +92,7 @@ function declare.class(module, what, make, known, name, options, kind)
     error(('%s.%s: a name expected, got %s'):format(module, what, type(name)), 3)
   elseif options ~= nil and type(options) ~= "table" then
     error(('%s "%s": a table of options expected, got %s'):format(what, name, type(options)), 3)
-  elseif options and (not takes_options[what] or options.create) then
+  elseif options and (not takes_options[module .. "." .. what] or is_misplaced(options, known)) then
     error(('%s "%s": the transitions go behind the name: %s.%s "%s" { … }'):format(
       what, name, module, what, name), 3)
   end

@@ -9,9 +9,10 @@ local rotor = {}
 for name, value in pairs(core) do
   rotor[name] = value
 end
--- Reached by what is below, and by rotor.http.
+-- Reached by what is below, and by rotor.http and rotor.websocket.
 for _, name in ipairs {
   "type", "state", "serve", "handler", "metrics", "files", "client", "get", "request", "requester",
+  "websocket_handler", "websocket_upgrade", "websocket_connect",
 } do
   rotor[name] = nil
 end

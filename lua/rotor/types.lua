@@ -1361,6 +1361,215 @@ function Call:upgrade(protocol, options) end
 
 --------------------------------------------------------------------------------------------------
 
+--- `local websocket = require "rotor.websocket"`: WebSockets (RFC 6455), of servers and clients alike.
+--- Extensions are not offered and not accepted: there is no permessage-deflate, and no wss://.
+---@class rotor.websocket
+local websocket = {}
+
+--- Declare what a WebSocket does: `websocket.handler "Name" { message = …, … }`; or with options,
+--- `websocket.handler("Name", { max_message = 1 << 16 }) { … }`.
+---@param name string
+---@param options? rotor.websocket.HandlerOptions
+---@return fun(transitions: rotor.websocket.HandlerTransitions): rotor.websocket.Handler
+function websocket.handler(name, options) end
+
+--- Answer a request that asks for a WebSocket: with 101, and the connection is one; or with what is wrong
+--- with it (400, 403, 405, 426). Headers that were added go along. It is answered in both cases.
+---@param req rotor.http.Request
+---@param res rotor.http.Response
+---@param handler rotor.websocket.Handler
+---@param options? rotor.websocket.UpgradeOptions
+---@return true?
+---@return string? message
+---@return string? name WEBSOCKET_EHANDSHAKE, WEBSOCKET_EORIGIN: it was refused; ECLOSED: the client has left
+function websocket.upgrade(req, res, handler, options) end
+
+--- Connect to "ws://host:port/path?query" on the default loop. `open` is told when the handshake is through,
+--- or else `close`, with 1006 and the reason. `websocket.connect(loop, url, …)`: on that loop.
+---@overload fun(loop: rotor.Loop, url: string, handler: rotor.websocket.Handler, options?: rotor.websocket.ConnectOptions): rotor.Handle?, string?, string?
+---@param url string
+---@param handler rotor.websocket.Handler
+---@param options? rotor.websocket.ConnectOptions
+---@return rotor.Handle?
+---@return string? message
+---@return string? name WEBSOCKET_EURL, HTTP_EUSERINFO; WEBSOCKET_ETLS: "wss://"
+function websocket.connect(url, handler, options) end
+
+---@class rotor.websocket.Handler
+
+--- What is passed by a peer is answered: a message too large with 1009, of too many fragments with 1008.
+---@class rotor.websocket.HandlerOptions
+---@field max_message? integer bytes; 16 MiB
+---@field max_fragments? integer of one message; 131,072
+---@field ping_interval? number|false seconds of silence until a ping is sent; 30; false: never
+---@field pong_timeout? number|false seconds for a sign of life then; 30; false: for ever
+---@field close_timeout? number|false seconds for the answer to a close; 10; false: for ever
+---@field high_water? integer bytes of output at which reading stops; 65,536
+---@field stall_timeout? number seconds for a peer that takes no output; 30
+---@field turns? integer transitions in a row before others have their turn; 64
+
+---@class rotor.websocket.UpgradeOptions
+---@field protocols? string|string[] the subprotocols that are spoken here, the best first
+---@field origins? string|string[] the sites whose pages may connect, as in "https://example.org"; "*": any. By default those of the host that was asked; who is no browser says none, and may always
+---@field seed? any for `open`
+
+---@class rotor.websocket.ConnectOptions
+---@field protocols? string|string[] the subprotocols to ask for, the best first
+---@field headers? table<string, string|number> more headers of the request
+---@field address? string where to connect to, if not to what the URL says, see rotor.connect
+---@field timeout? number seconds for connecting and the handshake together; 10
+---@field keepalive? integer see rotor.ListenOptions, as for the next
+---@field delay? boolean
+---@field seed? any for `open`
+
+--- Each is given `self` and the WebSocket, and but for the last two returns what the WebSocket waits for
+--- next: `return ws:expect_message()`. All may be absent; without `message` and `message_chunk`, a peer
+--- that sends any is refused (1003).
+---@class rotor.websocket.HandlerTransitions
+---@field open? fun(self: table, ws: rotor.WebSocket, seed: any): rotor.WebSocketIntent the handshake is through
+---@field message? fun(self: table, ws: rotor.WebSocket, data: string, kind: "text"|"binary"): rotor.WebSocketIntent a whole message
+---@field message_chunk? fun(self: table, ws: rotor.WebSocket, data: string, kind: "text"|"binary", last: boolean): rotor.WebSocketIntent in place of message: a piece of one, as it came; text may be cut inside of a character
+---@field ping? fun(self: table, ws: rotor.WebSocket, data: string): rotor.WebSocketIntent was received, and answered
+---@field pong? fun(self: table, ws: rotor.WebSocket, data: string): rotor.WebSocketIntent also as an answer to a ping of ping_interval, which is empty
+---@field flushed? fun(self: table, ws: rotor.WebSocket): rotor.WebSocketIntent the output is sent as far as was waited for
+---@field timeout? fun(self: table, ws: rotor.WebSocket): rotor.WebSocketIntent without it: close(1001)
+---@field wakeup? fun(self: table, ws: rotor.WebSocket): rotor.WebSocketIntent
+---@field close? fun(self: table, ws: rotor.WebSocket, code: integer, reason: string, name: string?, seed: any) it is closed: with the peer's code, and no name; with the code for what the peer did wrong; or with 1006, and a name such as "ECONNRESET". Exactly once for each open; without one, and with the seed, if a client could not connect
+---@field drop? fun(self: table, ws: rotor.WebSocket) the last that is heard of it, if it was opened
+
+--- What a transition returns.
+---@class rotor.WebSocketIntent
+
+--- A WebSocket. What it waits for is for its own transitions to say; anybody may keep it, to send by it.
+---@class rotor.WebSocket
+local WebSocket = {}
+
+--- Send a text, which has to be UTF-8; all that is sent in one transition leaves in one write.
+---@param text string|number
+---@return true?
+---@return string? message
+---@return string? name ECLOSED: it is closed, or closing
+function WebSocket:send(text) end
+
+---@param data string|number
+---@return true?
+---@return string? message
+---@return string? name
+function WebSocket:send_binary(data) end
+
+--- Send a part of a message, the first or the next; the first says what kind it is. Until the last was
+--- sent no other message can be.
+---@param data string|number
+---@param last boolean
+---@param kind? "text"|"binary" "text"
+---@return true?
+---@return string? message
+---@return string? name
+function WebSocket:send_fragment(data, last, kind) end
+
+---@param data? string|number at most 125 bytes
+---@return true?
+---@return string? message
+---@return string? name
+function WebSocket:ping(data) end
+
+--- Begin to close; `close` tells when it is through. Messages that come meanwhile are dropped. In a
+--- transition of its own it is what that returns, too: `return ws:close(4000, "enough")`.
+---@param code? integer 1000; those of an application are 3000 to 4999
+---@param reason? string at most 123 bytes
+---@return true|rotor.WebSocketIntent?
+---@return string? message
+---@return string? name ECLOSED: it is closed, or closing
+function WebSocket:close(code, reason) end
+
+--- Wait for the next message, or what else happens; if given, for so many seconds, then for timeout.
+---@param seconds? number
+---@return rotor.WebSocketIntent
+function WebSocket:expect_message(seconds) end
+
+--- Wait until at most n bytes (0 by default) are still to be sent: flushed. Nothing is read meanwhile.
+---@param n? integer
+---@param seconds? number
+---@return rotor.WebSocketIntent
+function WebSocket:expect_flush(n, seconds) end
+
+--- What was asked for just now, and to be told once at most n bytes are still to be sent:
+--- `return ws:and_flush(ws:expect_message(), 4096)`.
+---@param intent rotor.WebSocketIntent
+---@param n integer
+---@return rotor.WebSocketIntent
+function WebSocket:and_flush(intent, n) end
+
+--- Wait for wakeups only. Nothing is read.
+---@param seconds? number then timeout
+---@return rotor.WebSocketIntent
+function WebSocket:sleep(seconds) end
+
+--- Keep waiting for what was waited for, the deadline included.
+---@return rotor.WebSocketIntent
+function WebSocket:same() end
+
+--- close(1000), and not longer than so many seconds.
+---@param seconds? number
+---@return rotor.WebSocketIntent
+function WebSocket:done(seconds) end
+
+--- End the connection at once, without a close.
+---@return rotor.WebSocketIntent
+function WebSocket:abort() end
+
+--- close(1011), and tell on_error.
+---@param value any
+---@return rotor.WebSocketIntent
+function WebSocket:error(value) end
+
+--- How many bytes are still to be sent.
+---@return integer
+function WebSocket:unsent() end
+
+--- The subprotocol that was agreed on.
+---@return string?
+function WebSocket:protocol() end
+
+--- The peer's address.
+---@return string?
+---@return string? message
+---@return string? name
+function WebSocket:peer() end
+
+--- The own address.
+---@return string?
+---@return string? message
+---@return string? name
+function WebSocket:address() end
+
+--- The loop's monotonic clock.
+---@return number seconds
+function WebSocket:now() end
+
+---@return rotor.Handle
+function WebSocket:handle() end
+
+---@return rotor.Notifier
+function WebSocket:notifier() end
+
+---@return rotor.Loop
+function WebSocket:loop() end
+
+--- The loop's context.
+---@return any
+function WebSocket:context() end
+
+--- Whether messages can be sent.
+---@return boolean
+function WebSocket:is_open() end
+
+--- Whether it has ended: then send() fails, and most else throws.
+---@return boolean
+function WebSocket:ended() end
+
+--------------------------------------------------------------------------------------------------
+
 --- `local redis = require "rotor.redis"`
 ---@class rotor.redis
 ---@field null rotor.redis.Null what stands for a null inside of a reply; a whole reply that is one is nil
