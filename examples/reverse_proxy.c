@@ -21,7 +21,7 @@ typedef struct exchange {
     rotor_http_ref request;
     rotor_handle call;
     int refs;
-    bool failed;
+    bool failed, late;
 } exchange;
 
 static void release(exchange *x)
@@ -139,18 +139,20 @@ static rotor_response on_call_wakeup(rotor_http_call *c, rotor_scope *scope)
 static void on_failed(rotor_http_call *c, rotor_scope *scope, int error)
 {
     exchange *x = rotor_http_call_data(c);
-    rotor_http *h = request_of(c);
     fprintf(stderr, "reverse_proxy: %s: %s\n", rotor_http_call_url(c), rotor_strerror(error));
-    x->failed = true; /* what was begun is cut off */
-    if (h && !rotor_http_is_started(h))
-        (void)rotor_http_send_text(h, error == ROTOR_ETIMEDOUT ? 504 : 502, "no answer\n");
-    nudge(h);
+    x->late = error == ROTOR_ETIMEDOUT;
 }
 
+/* Whatever has ended it: who has no answer gets one, and what was begun is cut off. */
 static void on_call_over(rotor_http_call *c)
 {
     exchange *x = rotor_http_call_data(c);
+    rotor_http *h = request_of(c);
     x->call = ROTOR_NO_HANDLE;
+    x->failed = h && !rotor_http_is_sent(h);
+    if (x->failed && !rotor_http_is_started(h))
+        (void)rotor_http_send_text(h, x->late ? 504 : 502, "no answer\n");
+    nudge(h);
     release(x);
 }
 
@@ -201,7 +203,7 @@ static rotor_http_receive headers_received(rotor_http *h, rotor_scope *scope)
     exchange *x = calloc(1, sizeof *x);
     if (!x)
         return rotor_http_failed(UV_ENOMEM);
-    *x = (exchange){scope->loop, rotor_http_ref_of(h), ROTOR_NO_HANDLE, 2, false};
+    *x = (exchange){scope->loop, rotor_http_ref_of(h), ROTOR_NO_HANDLE, 2, false, false};
     *rotor_http_data(h) = x;
     int error = is(rotor_http_method(h), "CONNECT") ? ROTOR_HTTP_EMETHOD : make_ask(h, &ask);
     if (!error)
