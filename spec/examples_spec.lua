@@ -1,6 +1,7 @@
 local lfs = require "lfs"
 local rotor = require "rotor"
 local support = require "spec.support"
+local websocket = require "rotor.websocket"
 
 -- Each example as a process, in both languages, and a conversation with it.
 describe("the example", function()
@@ -463,6 +464,64 @@ describe("the example", function()
       assert.same({ "ticker: gone\nsupervisor: gone\n", 0 }, { output, status })
     end)
   end
+
+  it("websocket_chat passes on what each says, and says goodbye", function()
+    local chat = serve("Lua", "websocket_chat")
+    local page = visit(chat.address, {
+      { nil, "GET / HTTP/1.1\r\nHost: h\r\n\r\nGET /chat HTTP/1.1\r\nHost: h\r\n\r\n" },
+      { "426 Upgrade Required", LEAVE },
+    })[1].heard
+    assert.matches("^HTTP/1.1 200 OK\r\n.*new WebSocket.*HTTP/1.1 426 Upgrade Required", page)
+    local left = 2
+    local url = ("ws://%s/chat"):format(chat.address)
+    local Guest = websocket.handler "Guest" {
+      open = function(self, ws, guest)
+        self.guest, self.heard = guest, {}
+        return ws:expect_message()
+      end,
+      message = function(self, ws, data)
+        table.insert(self.heard, data)
+        self.guest.hears(ws, data)
+        return ws:expect_message()
+      end,
+      close = function(self, _, code, reason)
+        self.guest.heard, self.guest.code = table.concat(self.heard, "\n"), code .. " " .. reason
+        left = left - 1
+        if left == 0 then loop:stop() end
+      end,
+    }
+    local ann, bob = {}, {}
+    function ann.hears(ws, data)
+      if data:find "^Welcome" then
+        ws:send "Ann"
+      elseif data == "Ann is here" then
+        assert(websocket.connect(loop, url, Guest, { seed = bob }))
+      elseif data == "Bob: hello" then
+        ws:send "hi, Bob"
+      end
+    end
+    function bob.hears(ws, data)
+      if data:find "^Welcome" then
+        ws:send "Ann"
+      elseif data:find "^Ann is no name" then
+        ws:send "Bob"
+      elseif data == "Bob is here" then
+        ws:send "hello"
+      elseif data == "Ann: hi, Bob" then
+        os.execute("kill -TERM " .. chat.pid)
+      end
+    end
+    assert(websocket.connect(loop, url, Guest, { seed = ann }))
+    support.run(loop)
+    assert.same({ "1001 the server ends", "1001 the server ends" }, { ann.code, bob.code })
+    local said = "Bob is here\nBob: hello\nAnn: hi, Bob"
+    local ends = bob.heard:sub(-#said) == said and ann.heard:find(said, 1, true)
+    assert.truthy(ends, ann.heard .. "\n" .. bob.heard)
+    running[chat] = nil
+    local output, status = chat.pipe:read("a"), select(3, chat.pipe:close())
+    assert.same({ "", 0 }, { output, status })
+    assert.equal(2, select(2, run("Lua", "websocket_chat", "")))
+  end)
 
   it("swap gives the same answers in both languages", function()
     if not lfs.attributes("build/examples/swap_lines.so") then
