@@ -463,65 +463,96 @@ describe("the example", function()
       local output, status = compose:stop()
       assert.same({ "ticker: gone\nsupervisor: gone\n", 0 }, { output, status })
     end)
-  end
 
-  it("websocket_chat passes on what each says, and says goodbye", function()
-    local chat = serve("Lua", "websocket_chat")
-    local page = visit(chat.address, {
-      { nil, "GET / HTTP/1.1\r\nHost: h\r\n\r\nGET /chat HTTP/1.1\r\nHost: h\r\n\r\n" },
-      { "426 Upgrade Required", LEAVE },
-    })[1].heard
-    assert.matches("^HTTP/1.1 200 OK\r\n.*new WebSocket.*HTTP/1.1 426 Upgrade Required", page)
-    local left = 2
-    local url = ("ws://%s/chat"):format(chat.address)
-    local Guest = websocket.handler "Guest" {
-      open = function(self, ws, guest)
-        self.guest, self.heard = guest, {}
-        return ws:expect_message()
-      end,
-      message = function(self, ws, data)
-        table.insert(self.heard, data)
-        self.guest.hears(ws, data)
-        return ws:expect_message()
-      end,
-      close = function(self, _, code, reason)
-        self.guest.heard, self.guest.code = table.concat(self.heard, "\n"), code .. " " .. reason
-        left = left - 1
-        if left == 0 then loop:stop() end
-      end,
-    }
-    local ann, bob = {}, {}
-    function ann.hears(ws, data)
-      if data:find "^Welcome" then
-        ws:send "Ann"
-      elseif data == "Ann is here" then
-        assert(websocket.connect(loop, url, Guest, { seed = bob }))
-      elseif data == "Bob: hello" then
-        ws:send "hi, Bob"
+    works("websocket_chat passes on what each says, and says goodbye", function()
+      local chat = serve(language, "websocket_chat")
+      local page = visit(chat.address, {
+        { nil, "GET / HTTP/1.1\r\nHost: h\r\n\r\nGET /chat HTTP/1.1\r\nHost: h\r\n\r\n" },
+        { "426 Upgrade Required", LEAVE },
+      })[1].heard
+      assert.matches("^HTTP/1.1 200 OK\r\n.*new WebSocket.*HTTP/1.1 426 Upgrade Required", page)
+      local left = 2
+      local url = ("ws://%s/chat"):format(chat.address)
+      local Guest = websocket.handler "Guest" {
+        open = function(self, ws, guest)
+          self.guest, self.heard = guest, {}
+          return ws:expect_message()
+        end,
+        message = function(self, ws, data)
+          table.insert(self.heard, data)
+          self.guest.hears(ws, data)
+          return ws:expect_message()
+        end,
+        close = function(self, _, code, reason)
+          self.guest.heard, self.guest.code = table.concat(self.heard, "\n"), code .. " " .. reason
+        end,
+        drop = function()
+          left = left - 1
+          if left == 0 then loop:stop() end
+        end,
+      }
+      local ann, bob = {}, {}
+      function ann.hears(ws, data)
+        if data:find "^Welcome" then
+          ws:send "Ann"
+        elseif data == "Ann is here" then
+          assert(websocket.connect(loop, url, Guest, { seed = bob }))
+        elseif data == "Bob: hello" then
+          ws:send "hi, Bob"
+        end
       end
-    end
-    function bob.hears(ws, data)
-      if data:find "^Welcome" then
-        ws:send "Ann"
-      elseif data:find "^Ann is no name" then
-        ws:send "Bob"
-      elseif data == "Bob is here" then
-        ws:send "hello"
-      elseif data == "Ann: hi, Bob" then
-        os.execute("kill -TERM " .. chat.pid)
+      function bob.hears(ws, data)
+        if data:find "^Welcome" then
+          ws:send "Ann"
+        elseif data:find "^Ann is no name" then
+          ws:send "Bob"
+        elseif data == "Bob is here" then
+          ws:send "hello"
+        elseif data == "Ann: hi, Bob" then
+          os.execute("kill -TERM " .. chat.pid)
+        end
       end
-    end
-    assert(websocket.connect(loop, url, Guest, { seed = ann }))
-    support.run(loop)
-    assert.same({ "1001 the server ends", "1001 the server ends" }, { ann.code, bob.code })
-    local said = "Bob is here\nBob: hello\nAnn: hi, Bob"
-    local ends = bob.heard:sub(-#said) == said and ann.heard:find(said, 1, true)
-    assert.truthy(ends, ann.heard .. "\n" .. bob.heard)
-    running[chat] = nil
-    local output, status = chat.pipe:read("a"), select(3, chat.pipe:close())
-    assert.same({ "", 0 }, { output, status })
-    assert.equal(2, select(2, run("Lua", "websocket_chat", "")))
-  end)
+      assert(websocket.connect(loop, url, Guest, { seed = ann }))
+      support.run(loop)
+      assert.same({ "1001 the server ends", "1001 the server ends" }, { ann.code, bob.code })
+      local said = "Bob is here\nBob: hello\nAnn: hi, Bob"
+      local ends = bob.heard:sub(-#said) == said and ann.heard:find(said, 1, true)
+      assert.truthy(ends, ann.heard .. "\n" .. bob.heard)
+      running[chat] = nil
+      local output, status = chat.pipe:read("a"), select(3, chat.pipe:close())
+      assert.same({ "", 0 }, { output, status })
+      assert.equal(2, select(2, run(language, "websocket_chat", "")))
+    end)
+
+    works("websocket_chat takes text of some length only", function()
+      local chat = serve(language, "websocket_chat")
+      local closed, left = {}, 2
+      local Guest = websocket.handler "Guest" {
+        open = function(_, ws, send)
+          send(ws)
+          return ws:expect_message()
+        end,
+        message = function(_, ws) return ws:expect_message() end,
+        close = function(_, _, code, reason)
+          closed[#closed + 1] = code .. " " .. reason
+        end,
+        drop = function()
+          left = left - 1
+          if left == 0 then loop:stop() end
+        end,
+      }
+      for _, send in ipairs {
+        function(ws) ws:send(("x"):rep(1025)) end, function(ws) ws:send_binary("x") end,
+      } do
+        assert(websocket.connect(loop, "ws://" .. chat.address .. "/chat", Guest, { seed = send }))
+      end
+      support.run(loop)
+      table.sort(closed)
+      assert.equal("1003 only text is said here", closed[1])
+      assert.matches("^1009 message too large", closed[2])
+      ends_well(chat)
+    end)
+  end
 
   it("swap gives the same answers in both languages", function()
     if not lfs.attributes("build/examples/swap_lines.so") then

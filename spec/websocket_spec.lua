@@ -731,6 +731,53 @@ describe("websocket", function()
     end)
   end)
 
+  -- Node's is that of the browsers' standard; before version 22 it has to be asked for it.
+  it("talks with another's", function()
+    local node = "node --no-warnings --experimental-websocket"
+    local try = " -e 'new WebSocket(`ws://127.0.0.1:1`).onerror = () => {}' 2>&-"
+    if not os.execute(node .. try) then
+      return pending("there is no node with WebSockets")
+    end
+    local over = false
+    serve(noting("server", {
+      message = function(_, ws, data, kind)
+        ws:ping("are you there")
+        if kind == "text" then
+          ws:send_fragment(data, false)
+          ws:send_fragment("!", true)
+        else
+          ws:send_binary(data)
+        end
+        return ws:expect_message()
+      end,
+      drop = function() over = true end,
+    }), { protocols = "echo" })
+    local pipe = assert(io.popen(("%s - %s 2>&1 <<'END'\n%s\nEND"):format(node, address, [[
+      const ws = new WebSocket("ws://" + process.argv[2], ["other", "echo"])
+      const said = ["grüß Gott", "x".repeat(200000), new Uint8Array(70000).fill(255)]
+      ws.binaryType = "arraybuffer"
+      ws.onopen = () => {
+        console.log("open", ws.protocol, JSON.stringify(ws.extensions))
+        for (const data of said) ws.send(data)
+      }
+      ws.onmessage = ({ data }) => {
+        const expected = said.shift()
+        if (typeof data == "string")
+          console.log("text", data.length, data == expected + "!")
+        else
+          console.log("binary", Buffer.compare(Buffer.from(data), Buffer.from(expected)) == 0)
+        if (said.length == 0) ws.close(4000, "größer")
+      }
+      ws.onclose = event => console.log("close", event.code, event.reason, event.wasClean)
+    ]])))
+    run_until(function() return over end)
+    assert.equal('open echo ""\ntext 10 true\ntext 200001 true\nbinary true\n'
+      .. 'close 4000  true\n', pipe:read("a"))
+    pipe:close()
+    assert.equal(3, select(2, noted "server":gsub("pong are you there", "")))
+    assert.matches("close 4000 größer nil; drop$", noted "server")
+  end)
+
   it("is collected, whatever is kept of it", function()
     local weak = setmetatable({}, { __mode = "k" })
     do
