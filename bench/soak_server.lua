@@ -3,6 +3,7 @@
 -- tells what it holds at /figures.
 local rotor = require "rotor"
 local http = require "rotor.http"
+local websocket = require "rotor.websocket"
 local allocated = require "figures".allocated
 
 -- How many references luaL_ref() holds in the registry: its integer keys but the predefined ones,
@@ -120,6 +121,23 @@ routes["/proxied"] = {
     self.reply = client:request({ url = own_url, method = "PUT", body = req.body }):map(
       function(reply) res:send(reply.status, reply.body) end)
     return req:ok()
+  end,
+}
+
+-- What comes goes back.
+local Socket = websocket.handler("Socket", {
+  ping_interval = 2.5, pong_timeout = 2.5, close_timeout = 2.5, stall_timeout = 5,
+}) {
+  message = function(_, ws, data, kind)
+    if kind == "text" then ws:send(data) else ws:send_binary(data) end
+    return ws:expect_message()
+  end,
+}
+
+routes["/socket"] = {
+  request_received = function(_, req, res)
+    websocket.upgrade(req, res, Socket) -- or it says what is wrong
+    return req:done()
   end,
 }
 
