@@ -346,8 +346,7 @@ int rotor__lua_serve(lua_State *L)
     const char *failed = NULL;
     rotor_http_config config = {.closed = on_closed, .listen.failed = &failed};
     check_config(L, o, &config);
-    bool counted =
-        lua_isnoneornil(L, o) || lua_getfield(L, o, "metrics") == LUA_TNIL || lua_toboolean(L, -1);
+    bool counted = rotor__lua_option_bool(L, o, "metrics");
     push_function(L, o, "log");
     rotor__lua_loop *ll = rotor__lua_meant(L);
     config.log = lua_isnil(L, -1) ? NULL : on_log;

@@ -926,7 +926,7 @@ function http.client(options) end
 ---@return fun(transitions: rotor.http.RequesterTransitions): rotor.http.Requester
 function http.requester(name) end
 
---- What all servers of this Lua state have counted, unless their option `metrics` is false, in Prometheus'
+--- What all servers of this Lua state have counted whose option `metrics` is true, in Prometheus'
 --- text format: to be sent as "text/plain; version=0.0.4".
 ---@return string
 function http.metrics() end
@@ -993,7 +993,7 @@ function Files:close() end
 ---@field stall_timeout? number seconds for a client that takes no output; 30
 ---@field pipelined? integer requests of one connection in a row before others have their turn; 64
 ---@field log? fun(entry: rotor.http.LogEntry) called for each request that is over, refused ones, too
----@field metrics? boolean whether to count for http.metrics(); true
+---@field metrics? boolean whether to count for http.metrics(), which costs two looks at the clock for each request; false
 ---@field backlog? integer see rotor.ListenOptions, as for the next
 ---@field reuse_port? boolean
 ---@field ipv6_only? boolean
