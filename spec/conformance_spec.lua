@@ -54,9 +54,16 @@ local Client = rotor.protocol "Client" {
     self.job.trouble = "the connection stays open: " .. (self.heard or "") .. stream:take()
     return stream:done()
   end,
-  fatal = function(self, _, code, message, seed)
+  fatal = function(self, stream, code, message, seed)
     local job = self.job or seed
-    if not job.heard then job.trouble = code .. ": " .. message end
+    if not job.heard then
+      -- Where the server closes behind its answer, the probe may be what resets the connection.
+      if job.closes and code == "ECONNRESET" and #stream > 0 then
+        job.heard = (self.heard or "") .. stream:take()
+      else
+        job.trouble = code .. ": " .. message
+      end
+    end
     if not self.job then
       job.began()
       job.over()
@@ -165,7 +172,8 @@ end
 local function jobs_of(case, text, first, behind, server)
   local jobs = {}
   local function add(name, parts, by)
-    jobs[#jobs + 1] = { name = name, parts = parts, by = by, text = text, cut = case.cut }
+    jobs[#jobs + 1] = { name = name, parts = parts, by = by, text = text,
+      cut = case.cut, closes = case.closes }
   end
   local function last(part) return case.awaits and part or part .. behind end
   add("in one", { last(text) })
