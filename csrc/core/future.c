@@ -62,7 +62,7 @@ int rotor__future_error(int code)
 static void deliver_to_follower(rotor__letter *letter, rotor_loop *loop)
 {
     rotor_future *f = ROTOR__CONTAINER(letter, rotor_future, letter);
-    if (loop && !atomic_load(&f->dropped))
+    if (loop && !atomic_load(&f->dropped) && f->follow) /* it may not be followed any more */
         f->follow(f, f->context);
     rotor__future_unref(f);
 }

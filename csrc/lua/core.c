@@ -261,7 +261,7 @@ void rotor__lua_check_not_closing(lua_State *L, const rotor__vm *vm)
 
 /* -- opening ----------------------------------------------------------------------------------- */
 
-static const rotor__kind kind_vm = {"rotor.vm"};
+static const rotor__kind kind_vm = {.name = "rotor.vm"};
 
 typedef struct vm_object {
     rotor__object object;
@@ -306,6 +306,7 @@ LUAMOD_API int luaopen_rotor_core(lua_State *L)
     lua_newtable(L);
     lua_pushliteral(L, ROTOR_VERSION);
     lua_setfield(L, -2, "version");
+    rotor__lua_open_task(L);
     rotor__lua_open_loop(L);
     rotor__lua_open_handle(L);
     rotor__lua_open_machine(L);
@@ -324,5 +325,13 @@ LUAMOD_API int luaopen_rotor_core(lua_State *L)
     rotor__lua_open_requester(L);
     rotor__lua_open_load(L);
     rotor__lua_open_descriptor(L);
+    lua_newtable(L); /* what rotor.task is made of */
+    rotor__lua_open_task_trace(L);
+    rotor__lua_open_task_handle(L);
+    rotor__lua_open_task_scope(L);
+    rotor__lua_open_task_wait(L);
+    rotor__lua_open_channel(L);
+    rotor__lua_open_select(L);
+    lua_setfield(L, -2, "task");
     return 1;
 }

@@ -4,7 +4,7 @@
 
 #include "lua_datagram.h"
 
-const rotor__kind rotor__kind_datagram = {"rotor.datagram"};
+const rotor__kind rotor__kind_datagram = {.name = "rotor.datagram"};
 
 enum { CREATE, DATAGRAM, WRITABLE, TIMEOUT, WAKEUP, EXCEPTION, DROP };
 static const char *const names[] = {"create", "datagram",  "writable", "timeout",

@@ -12,7 +12,7 @@
 
 #include "lua_private.h"
 
-static const rotor__kind kind_io = {"rotor.io"};
+static const rotor__kind kind_io = {.name = "rotor.io"};
 
 typedef struct io_object {
     rotor__object object;

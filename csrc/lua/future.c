@@ -2,9 +2,11 @@
 #include "../core/alloc.h"
 #include "lua_future.h"
 
-static const rotor__kind kind_notifier = {"rotor.notifier"};
-static const rotor__kind kind_port = {"rotor.port"};
-const rotor__kind rotor__kind_future = {"rotor.future"};
+static const rotor__kind kind_notifier = {.name = "rotor.notifier"};
+static const rotor__kind kind_port = {.name = "rotor.port"};
+static const rotor__waitable future_waitables[] = {
+    {"await", rotor__lua_poll_future, rotor__lua_future_queue}, {NULL, NULL, NULL}};
+const rotor__kind rotor__kind_future = {"rotor.future", future_waitables};
 
 /* -- notifiers --------------------------------------------------------------------------------- */
 
@@ -158,6 +160,17 @@ rotor__lua_future_object *rotor__lua_push_future(lua_State *L, rotor__lua_loop *
     return object;
 }
 
+rotor_future *rotor__lua_take_future(rotor__lua_future_object *object)
+{
+    rotor_future *f = object->future;
+    object->future = NULL;
+    if (object->followed && f)
+        f->follow = NULL;
+    object->followed = false;
+    rotor__task_complete_all(&object->waits);
+    return f;
+}
+
 static rotor__lua_future_object *check_future(lua_State *L, int index)
 {
     rotor__lua_future_object *object = rotor__lua_check(L, index, &rotor__kind_future);
@@ -215,9 +228,7 @@ static int future_watch(lua_State *L)
 static int future_cancel(lua_State *L)
 {
     rotor__lua_future_object *object = rotor__lua_check(L, 1, &rotor__kind_future);
-    rotor_future *f = object->future;
-    object->future = NULL;
-    rotor_future_drop(f);
+    rotor_future_drop(rotor__lua_take_future(object));
     return 0;
 }
 
@@ -234,6 +245,7 @@ static const luaL_Reg future_methods[] = {{"get", future_get},
                                           {"status", future_status},
                                           {"watch", future_watch},
                                           {"cancel", future_cancel},
+                                          {"await", rotor__lua_future_await},
                                           {"map", rotor__lua_future_map},
                                           {"and_then", rotor__lua_future_and_then},
                                           {"timeout", rotor__lua_future_timeout},

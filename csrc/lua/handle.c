@@ -3,7 +3,7 @@
 
 #include "lua_private.h"
 
-const rotor__kind rotor__kind_handle = {"rotor.handle"};
+const rotor__kind rotor__kind_handle = {.name = "rotor.handle"};
 
 typedef struct handle_object {
     rotor__object object;

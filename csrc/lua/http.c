@@ -7,10 +7,10 @@
 #include "../core/alloc.h"
 #include "lua_http.h"
 
-const rotor__kind rotor__kind_request = {"rotor.http.request"};
-const rotor__kind rotor__kind_response = {"rotor.http.response"};
-static const rotor__kind kind_headers = {"rotor.http.headers"};
-static const rotor__kind kind_trailers = {"rotor.http.trailers"};
+const rotor__kind rotor__kind_request = {.name = "rotor.http.request"};
+const rotor__kind rotor__kind_response = {.name = "rotor.http.response"};
+static const rotor__kind kind_headers = {.name = "rotor.http.headers"};
+static const rotor__kind kind_trailers = {.name = "rotor.http.trailers"};
 
 static rotor_http *find(const rotor__exchange_object *object)
 {

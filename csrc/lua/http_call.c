@@ -3,9 +3,9 @@
 
 #include "lua_http_client.h"
 
-const rotor__kind rotor__kind_requester = {"rotor.http.requester"};
-const rotor__kind rotor__kind_call = {"rotor.http.call"};
-static const rotor__kind kind_fields = {"rotor.http.headers"};
+const rotor__kind rotor__kind_requester = {.name = "rotor.http.requester"};
+const rotor__kind rotor__kind_call = {.name = "rotor.http.call"};
+static const rotor__kind kind_fields = {.name = "rotor.http.headers"};
 
 /* -- fields -------------------------------------------------------------------------------------- */
 

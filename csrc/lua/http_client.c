@@ -7,8 +7,8 @@
 #include "lua_future.h"
 #include "lua_http_client.h"
 
-static const rotor__kind kind_client = {"rotor.http.client"};
-static const rotor__kind kind_ask = {"rotor.http.ask"};
+static const rotor__kind kind_client = {.name = "rotor.http.client"};
+static const rotor__kind kind_ask = {.name = "rotor.http.ask"};
 
 /* -- calls that end in a future ---------------------------------------------------------------- */
 

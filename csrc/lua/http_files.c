@@ -3,7 +3,7 @@
 
 #include "lua_http.h"
 
-static const rotor__kind kind_files = {"rotor.http.files"};
+static const rotor__kind kind_files = {.name = "rotor.http.files"};
 
 typedef struct files_object {
     rotor__object object;

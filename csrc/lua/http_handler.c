@@ -1,7 +1,7 @@
 /* HTTP handlers that are tables of transitions: from the connection's to the table's. */
 #include "lua_http.h"
 
-const rotor__kind rotor__kind_handler = {"rotor.http.handler"};
+const rotor__kind rotor__kind_handler = {.name = "rotor.http.handler"};
 
 enum {
     HEADERS_RECEIVED,

@@ -3,9 +3,9 @@
 #include <signal.h>
 #include <string.h>
 
-#include "lua_private.h"
+#include "lua_task.h"
 
-const rotor__kind rotor__kind_loop = {"rotor.loop"};
+const rotor__kind rotor__kind_loop = {.name = "rotor.loop"};
 
 typedef struct loop_object {
     rotor__object object;
@@ -164,8 +164,11 @@ static int l_default(lua_State *L)
 
 static int run(lua_State *L, int (*how)(rotor_loop *))
 {
-    if (how(check_loop(L)->loop))
+    rotor__lua_loop *ll = check_loop(L);
+    if (how(ll->loop))
         return luaL_error(L, "the loop is running already; a transition cannot run it again");
+    if (how == rotor_loop_run)
+        rotor__tasks_settle(ll);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -341,6 +344,7 @@ static const luaL_Reg both[] = {{"run", l_run},
                                 {"first", rotor__lua_first},
                                 {"serve", rotor__lua_serve},
                                 {"client", rotor__lua_client},
+                                {"spawn", rotor__lua_spawn},
                                 {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"loop", l_loop}, {"default", l_default}, {NULL, NULL}};

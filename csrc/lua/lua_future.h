@@ -3,7 +3,7 @@
 #ifndef ROTOR_LUA_FUTURE_H
 #define ROTOR_LUA_FUTURE_H
 
-#include "lua_private.h"
+#include "lua_task.h"
 
 extern const rotor__kind rotor__kind_future;
 
@@ -24,18 +24,20 @@ typedef struct rotor__lua_future_object {
     rotor__object object;
     rotor__lua_loop *ll;
     rotor_future *future; /* NULL once it was canceled or went into a combinator */
+    rotor__waits waits;   /* of tasks */
+    bool followed;        /* for those */
 } rotor__lua_future_object;
 
 /* [-0, +1, m] One without a future yet. */
 rotor__lua_future_object *rotor__lua_push_future(lua_State *L, rotor__lua_loop *ll);
 
-/* The future itself, which is the caller's now. */
-static inline rotor_future *rotor__lua_take_future(rotor__lua_future_object *object)
-{
-    rotor_future *f = object->future;
-    object->future = NULL;
-    return f;
-}
+/* The future itself, which is the caller's now. Tasks that wait for it hear that it was canceled. */
+rotor_future *rotor__lua_take_future(rotor__lua_future_object *object);
+
+/* How tasks wait for one (task_wait.c). */
+int rotor__lua_poll_future(lua_State *L, int index);
+rotor__waits *rotor__lua_future_queue(lua_State *L, int index);
+int rotor__lua_future_await(lua_State *L);
 
 int rotor__lua_future_map(lua_State *L);
 int rotor__lua_future_and_then(lua_State *L);

@@ -17,6 +17,7 @@
 
 typedef struct rotor__vm rotor__vm;
 typedef struct rotor__lua_trace rotor__lua_trace;
+typedef struct rotor__tasks rotor__tasks;
 
 enum { ROTOR__LUA_SIGNALS = 8 };
 
@@ -43,6 +44,7 @@ struct rotor__vm {
     rotor__lua_loop *loops;
     rotor__lua_loop *usual;     /* the default loop, made when first needed */
     rotor__lua_trace *traces;   /* of protocols */
+    rotor__tasks *tasks;
     bool closed;                /* the Lua state closes; there are no loops any more */
     rotor_http_metrics metrics; /* of all its servers */
 };
@@ -52,6 +54,7 @@ struct rotor__vm {
 /* A kind of userdata; its address is the tag. */
 typedef struct rotor__kind {
     const char *name; /* as in "rotor.stream", also the metatable's registry key */
+    const struct rotor__waitable *waitables; /* how task.select waits for it, see lua_task.h; or NULL */
 } rotor__kind;
 
 /* Begins every userdata. */
@@ -361,6 +364,7 @@ int rotor__lua_all(lua_State *L);
 int rotor__lua_first(lua_State *L);
 int rotor__lua_serve(lua_State *L);
 int rotor__lua_client(lua_State *L);
+int rotor__lua_spawn(lua_State *L);
 
 /* [-0, +1 or 3, e] End the server behind a listener gently: a future of how many requests were cut off. */
 int rotor__lua_drain(lua_State *L, rotor__lua_loop *ll, rotor_handle listener, uint32_t drain_ms);
@@ -389,6 +393,13 @@ void rotor__lua_open_client(lua_State *L);
 void rotor__lua_open_requester(lua_State *L);
 void rotor__lua_open_load(lua_State *L);
 void rotor__lua_open_descriptor(lua_State *L);
+void rotor__lua_open_task(lua_State *L);
+void rotor__lua_open_task_handle(lua_State *L);
+void rotor__lua_open_task_scope(lua_State *L);
+void rotor__lua_open_task_wait(lua_State *L);
+void rotor__lua_open_task_trace(lua_State *L);
+void rotor__lua_open_channel(lua_State *L);
+void rotor__lua_open_select(lua_State *L);
 
 rotor__vm *rotor__lua_vm(lua_State *L);
 

@@ -3,8 +3,8 @@
 
 #include "lua_private.h"
 
-const rotor__kind rotor__kind_type = {"rotor.machine type"};
-const rotor__kind rotor__kind_scope = {"rotor.scope"};
+const rotor__kind rotor__kind_type = {.name = "rotor.machine type"};
+const rotor__kind rotor__kind_scope = {.name = "rotor.scope"};
 
 enum { CREATE, READY, SPAWNED, SPAWN_ERROR, TIMEOUT, WAKEUP, CHILD_DONE, DROP };
 static const char *const names[] = {"create", "ready",      "spawned", "spawn_error", "timeout",

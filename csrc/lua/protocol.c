@@ -1,7 +1,7 @@
 /* Protocols written in Lua: from the stream's transitions to the table's. */
 #include "lua_stream.h"
 
-const rotor__kind rotor__kind_protocol = {"rotor.protocol"};
+const rotor__kind rotor__kind_protocol = {.name = "rotor.protocol"};
 
 enum { CREATE, BYTES_READ, BYTES_FLUSHED, TIMEOUT, WAKEUP, EXCEPTION, HANGUP, FATAL, DROP };
 static const char *const names[] = {"create",    "bytes_read", "bytes_flushed", "timeout", "wakeup",

@@ -1,7 +1,7 @@
 /* The socket object: what a datagram socket's transitions, and whoever else holds it, can do with it. */
 #include "lua_datagram.h"
 
-const rotor__kind rotor__kind_socket = {"rotor.socket"};
+const rotor__kind rotor__kind_socket = {.name = "rotor.socket"};
 
 static rotor__lua_socket *check_open(lua_State *L)
 {

@@ -3,7 +3,7 @@
 
 #include "lua_stream.h"
 
-const rotor__kind rotor__kind_stream = {"rotor.stream"};
+const rotor__kind rotor__kind_stream = {.name = "rotor.stream"};
 
 static rotor__lua_stream *check_open(lua_State *L)
 {

@@ -5,7 +5,7 @@
 #include "lua_http.h"
 #include "lua_websocket.h"
 
-const rotor__kind rotor__kind_websocket_handler = {"rotor.websocket.handler"};
+const rotor__kind rotor__kind_websocket_handler = {.name = "rotor.websocket.handler"};
 
 enum { OPEN, MESSAGE, MESSAGE_CHUNK, PING, PONG, FLUSHED, TIMEOUT, WAKEUP, CLOSE, DROP };
 static const char *const names[] = {"open",    "message", "message_chunk", "ping",  "pong",

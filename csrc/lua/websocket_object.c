@@ -1,7 +1,7 @@
 /* The WebSocket object: what a handler's transitions, and whoever else holds it, can do with it. */
 #include "lua_websocket.h"
 
-const rotor__kind rotor__kind_websocket = {"rotor.websocket"};
+const rotor__kind rotor__kind_websocket = {.name = "rotor.websocket"};
 
 static rotor__lua_websocket *check_open(lua_State *L)
 {

@@ -9,10 +9,10 @@ local rotor = {}
 for name, value in pairs(core) do
   rotor[name] = value
 end
--- Reached by what is below, and by rotor.http and rotor.websocket.
+-- Reached by what is below, and by rotor.http, rotor.websocket and rotor.task.
 for _, name in ipairs {
   "type", "state", "serve", "handler", "metrics", "files", "client", "get", "request", "requester",
-  "websocket_handler", "websocket_upgrade", "websocket_connect",
+  "websocket_handler", "websocket_upgrade", "websocket_connect", "task", "spawn",
 } do
   rotor[name] = nil
 end

@@ -1,0 +1,44 @@
+--- Tasks: straight-line code. `task.spawn(function() … end)`, and in there whatever waits.
+local core = require "rotor.core"
+local locks = require "rotor.task.locks"
+local of_core = core.task
+
+---@class rotor.task
+local task = {}
+
+task.spawn = core.spawn
+task.running = of_core.running
+task.is_cancellation = of_core.is_cancellation
+
+task.sleep = of_core.sleep
+task.yield = of_core.yield
+task.check = of_core.check
+
+task.scope = of_core.scope
+task.deadline = of_core.deadline
+task.shield = of_core.shield
+
+task.channel = of_core.channel
+task.select = of_core.select
+
+task.mutex = locks.mutex
+task.rwlock = locks.rwlock
+task.semaphore = locks.semaphore
+task.condition = locks.condition
+task.wait_group = locks.wait_group
+task.once = locks.once
+task.barrier = locks.barrier
+
+--- What belongs to the task that runs; a task begins with a copy of what the one has that spawns it.
+task.locals = setmetatable({}, {
+  __metatable = "the locals of the task that runs",
+  __index = function(_, name)
+    local values = of_core.locals()
+    return values and values[name]
+  end,
+  __newindex = function(_, name, value)
+    of_core.locals(true)[name] = value
+  end,
+})
+
+return task

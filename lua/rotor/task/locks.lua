@@ -1,0 +1,318 @@
+--- What tasks wait for each other with. All are fair: who has waited longest is next, and what is free is
+--- handed over, so that nobody comes in between.
+---
+--- Who takes one gets an object to close: `local _ <close> = mutex:lock()`. A mutex or a read-write lock
+--- that a task still holds when it ends, however it does, is free again.
+local core = require "rotor.core"
+local queue, hold, shield = core.task.queue, core.task.hold, core.task.shield
+local running = coroutine.running
+
+local locks = {}
+
+local HANDED = {} -- owner of what is on its way to a task that was woken
+
+-- What each task holds that it must not keep: by its thread, how to give each of it back.
+local held = setmetatable({}, { __mode = "k" })
+
+hold(function(thread)
+  local list = held[thread]
+  held[thread] = nil
+  for lock, release in pairs(list or {}) do release(lock) end
+end)
+
+local function note(lock, release)
+  local thread = running()
+  if hold() then
+    held[thread] = held[thread] or {}
+    held[thread][lock] = release
+  end
+  return thread
+end
+
+local function forget(lock, thread)
+  if held[thread] then
+    held[thread][lock] = nil
+    if not next(held[thread]) then held[thread] = nil end
+  end
+end
+
+local function class(methods, close)
+  return { __index = methods, __close = close, __metatable = "a lock" }
+end
+
+-- -- mutex ----------------------------------------------------------------------------------------
+
+local Mutex = {}
+
+local function release_mutex(mutex)
+  mutex.owner = mutex.waiting:wake() and HANDED or nil
+end
+
+--- Wait until it is free, and take it: the mutex; or nil, message, "ETIMEDOUT".
+function Mutex:lock(seconds)
+  if self.owner == running() then error("the task holds this mutex already", 2) end
+  if self.owner then
+    local ok, message, name = self.waiting:wait(seconds)
+    if not ok then return nil, message, name end
+  end
+  self.owner = note(self, release_mutex)
+  return self
+end
+
+--- Take it if it is free: the mutex, or false.
+function Mutex:try_lock()
+  if self.owner then return false end
+  self.owner = note(self, release_mutex)
+  return self
+end
+
+function Mutex:unlock()
+  local thread = running()
+  if self.owner ~= thread then error("only who holds a mutex can unlock it", 2) end
+  forget(self, thread)
+  release_mutex(self)
+end
+
+function Mutex:locked()
+  return self.owner ~= nil
+end
+
+local mutex_class = class(Mutex, Mutex.unlock)
+
+function locks.mutex()
+  return setmetatable({ waiting = queue() }, mutex_class)
+end
+
+-- -- read-write lock ------------------------------------------------------------------------------
+
+-- Readers wait behind a writer that waits; after a writer all readers come that wait.
+local RWLock = {}
+
+local function admit_readers(rw)
+  while rw.waiting_readers:wake() do rw.readers = rw.readers + 1 end
+end
+
+local function admit_writer(rw)
+  if rw.writers:wake() then rw.writer = HANDED end
+end
+
+local function end_reading(guard)
+  local rw = guard.rwlock
+  rw.readers = rw.readers - 1
+  if rw.readers == 0 then admit_writer(rw) end
+end
+
+local function end_writing(guard)
+  local rw = guard.rwlock
+  rw.writer = nil
+  admit_readers(rw)
+  if rw.readers == 0 then admit_writer(rw) end
+end
+
+local Guard = {}
+
+--- Give it back; once.
+function Guard:unlock()
+  if not self.thread then error("this was unlocked before", 2) end
+  forget(self, self.thread)
+  self.thread = nil
+  self.release(self)
+end
+
+local guard_class = class(Guard, function(guard)
+  if guard.thread then guard:unlock() end
+end)
+
+local function guard_of(rw, release)
+  local guard = setmetatable({ rwlock = rw, release = release }, guard_class)
+  guard.thread = note(guard, release)
+  return guard
+end
+
+--- Wait until nobody writes: an object to unlock or close; or nil, message, "ETIMEDOUT".
+function RWLock:read(seconds)
+  if self.writer or #self.writers > 0 then
+    local ok, message, name = self.waiting_readers:wait(seconds)
+    if not ok then return nil, message, name end
+  else
+    self.readers = self.readers + 1
+  end
+  return guard_of(self, end_reading)
+end
+
+--- Wait until nobody reads or writes: likewise.
+function RWLock:write(seconds)
+  if self.writer or self.readers > 0 then
+    -- Readers may have waited for this writer only.
+    local gone <close> = setmetatable({}, { __close = function()
+      if not self.writer and #self.writers == 0 then admit_readers(self) end
+    end })
+    local ok, message, name = self.writers:wait(seconds)
+    if not ok then return nil, message, name end
+  end
+  self.writer = running()
+  return guard_of(self, end_writing)
+end
+
+local rwlock_class = class(RWLock)
+
+function locks.rwlock()
+  return setmetatable({ readers = 0, waiting_readers = queue(), writers = queue() }, rwlock_class)
+end
+
+-- -- semaphore ------------------------------------------------------------------------------------
+
+local Semaphore = {}
+
+--- Wait until one is free, and take it: the semaphore; or nil, message, "ETIMEDOUT".
+function Semaphore:acquire(seconds)
+  if self.free > 0 then
+    self.free = self.free - 1
+    return self
+  end
+  local ok, message, name = self.waiting:wait(seconds)
+  if not ok then return nil, message, name end
+  return self
+end
+
+function Semaphore:try_acquire()
+  if self.free == 0 then return false end
+  self.free = self.free - 1
+  return self
+end
+
+--- Give one back, whoever has taken it.
+function Semaphore:release()
+  if not self.waiting:wake() then self.free = self.free + 1 end
+end
+
+local semaphore_class = class(Semaphore, Semaphore.release)
+
+function locks.semaphore(n)
+  if math.type(n) ~= "integer" or n < 0 then
+    error("bad argument #1 to 'semaphore' (a number of at least 0 expected)", 2)
+  end
+  return setmetatable({ free = n, waiting = queue() }, semaphore_class)
+end
+
+-- -- condition ------------------------------------------------------------------------------------
+
+local Condition = {}
+
+--- Unlock the mutex, wait until signaled, and lock it again, also when it is given up: true; or nil,
+--- message, "ETIMEDOUT".
+function Condition:wait(seconds)
+  local mutex = self.mutex
+  mutex:unlock()
+  local relock <close> = setmetatable({}, { __close = function()
+    shield(nil, mutex.lock, mutex)
+  end })
+  return self.waiting:wait(seconds)
+end
+
+--- Wake the one that has waited longest; whether there was one.
+function Condition:signal()
+  return self.waiting:wake()
+end
+
+--- Wake all; how many.
+function Condition:broadcast()
+  local n = #self.waiting
+  for _ = 1, n do self.waiting:wake() end
+  return n
+end
+
+local condition_class = class(Condition)
+
+function locks.condition(mutex)
+  if getmetatable(mutex) ~= "a lock" or not mutex.lock then
+    error("bad argument #1 to 'condition' (a mutex expected)", 2)
+  end
+  return setmetatable({ mutex = mutex, waiting = queue() }, condition_class)
+end
+
+-- -- wait group -----------------------------------------------------------------------------------
+
+local WaitGroup = {}
+
+local function wake_all(waiting)
+  while waiting:wake() do end
+end
+
+--- So many more, 1 if absent, are to be done.
+function WaitGroup:add(n)
+  n = n or 1
+  if math.type(n) ~= "integer" or self.count + n < 0 then
+    error("a wait group counts down to 0, not below", 2)
+  end
+  self.count = self.count + n
+  if self.count == 0 then wake_all(self.waiting) end
+end
+
+function WaitGroup:done()
+  if self.count == 0 then error("more are done than were added", 2) end
+  self:add(-1)
+end
+
+--- Wait until all are done: true; or nil, message, "ETIMEDOUT".
+function WaitGroup:wait(seconds)
+  return self.count == 0 or self.waiting:wait(seconds)
+end
+
+local wait_group_class = class(WaitGroup)
+
+function locks.wait_group()
+  return setmetatable({ count = 0, waiting = queue() }, wait_group_class)
+end
+
+-- -- once -----------------------------------------------------------------------------------------
+
+local Once = {}
+
+--- What `fn(…)` has returned, which is called by the first; the others wait for that. If it throws, the
+--- next calls it.
+function Once:run(fn, ...)
+  while self.running do self.waiting:wait() end
+  if not self.results then
+    self.running = true
+    local over <close> = setmetatable({}, { __close = function()
+      self.running = false
+      if self.results then wake_all(self.waiting) else self.waiting:wake() end
+    end })
+    self.results = table.pack(fn(...))
+  end
+  return table.unpack(self.results, 1, self.results.n)
+end
+
+local once_class = class(Once)
+
+function locks.once()
+  return setmetatable({ waiting = queue() }, once_class)
+end
+
+-- -- barrier --------------------------------------------------------------------------------------
+
+local Barrier = {}
+
+--- Wait until as many do as the barrier was made for: whether this was the last; or nil, message,
+--- "ETIMEDOUT".
+function Barrier:wait(seconds)
+  if #self.waiting + 1 < self.n then
+    local ok, message, name = self.waiting:wait(seconds)
+    if not ok then return nil, message, name end
+    return false
+  end
+  wake_all(self.waiting)
+  return true
+end
+
+local barrier_class = class(Barrier)
+
+function locks.barrier(n)
+  if math.type(n) ~= "integer" or n < 1 then
+    error("bad argument #1 to 'barrier' (a number of at least 1 expected)", 2)
+  end
+  return setmetatable({ n = n, waiting = queue() }, barrier_class)
+end
+
+return locks
