@@ -9,9 +9,8 @@ static int poll_send(lua_State *L, int index);
 static rotor__waits *recv_queue(lua_State *L, int index);
 static rotor__waits *send_queue(lua_State *L, int index);
 
-static const rotor__waitable waitables[] = {{"recv", poll_recv, recv_queue},
-                                            {"send", poll_send, send_queue},
-                                            {NULL, NULL, NULL}};
+static const rotor__waitable waitables[] = {
+    {"recv", poll_recv, recv_queue}, {"send", poll_send, send_queue}, {NULL, NULL, NULL}};
 const rotor__kind rotor__kind_channel = {"rotor.task.channel", waitables};
 
 enum { RING = 1 }; /* the uservalue */
@@ -251,8 +250,8 @@ static int channel_close(lua_State *L)
 {
     channel *ch = check_channel(L, 1);
     ch->closed = true;
-    for (rotor__wait *wait;
-         (wait = rotor__waits_first(&ch->senders)) || (wait = rotor__waits_first(&ch->receivers));) {
+    for (rotor__wait *wait; (wait = rotor__waits_first(&ch->senders)) ||
+                            (wait = rotor__waits_first(&ch->receivers));) {
         int n = push_closed(L);
         lua_xmove(L, rotor__task_thread(wait), n);
         rotor__task_complete(wait, n);
@@ -288,10 +287,8 @@ static const luaL_Reg methods[] = {{"send", channel_send},
                                    {"close", channel_close},
                                    {"closed", channel_closed},
                                    {NULL, NULL}};
-static const luaL_Reg meta[] = {{"__len", channel_len},
-                                {"__call", iterate},
-                                {"__close", channel_close},
-                                {NULL, NULL}};
+static const luaL_Reg meta[] = {
+    {"__len", channel_len}, {"__call", iterate}, {"__close", channel_close}, {NULL, NULL}};
 
 void rotor__lua_open_channel(lua_State *L)
 {

@@ -7,7 +7,11 @@
 
 #include "lua_task.h"
 
-enum { CASES = 1, SELECT, FIRST }; /* on the stack; from FIRST on a key, an object and a value for each */
+enum {
+    CASES = 1,
+    SELECT,
+    FIRST
+}; /* on the stack; from FIRST on a key, an object and a value for each */
 enum { EACH = 3, MOST_CASES = 64 };
 
 typedef struct select_case {
@@ -17,7 +21,7 @@ typedef struct select_case {
 
 typedef struct selecting {
     rotor__object object;
-    uint64_t at;  /* of the earliest time */
+    uint64_t at; /* of the earliest time */
     uint32_t at_case;
     select_case *how;
     rotor__cases cases; /* last */
@@ -45,15 +49,17 @@ static int complain(lua_State *L, int index, const char *verb)
         }
     }
     luaL_pushresult(&b);
-    return luaL_error(L, "task.select cannot wait for { %s = %s }%s", verb,
-                      luaL_tolstring(L, index, NULL), lua_tostring(L, -2));
+    const char *given = luaL_tolstring(L, index, NULL);
+    return luaL_error(L, "task.select cannot wait for { %s = %s }%s", verb, given,
+                      lua_tostring(L, -2));
 }
 
 /* [-0, +0, v] How the object at `index` is waited for. */
 static const rotor__waitable *find_verb(lua_State *L, int index, const char *verb)
 {
     const rotor__object *object = lua_touserdata(L, index);
-    if (!object || lua_rawlen(L, index) < sizeof *object || !luaL_getmetafield(L, index, "__metatable"))
+    if (!object || lua_rawlen(L, index) < sizeof *object ||
+        !luaL_getmetafield(L, index, "__metatable"))
         complain(L, index, verb);
     lua_pop(L, 1);
     for (const rotor__waitable *w = object->kind->waitables; w && w->verb; w++)

@@ -410,7 +410,8 @@ int rotor__task_main(lua_State *L)
 static int blame_yield(lua_State *D)
 {
     const rotor__task *t = lua_touserdata(D, 1);
-    lua_pushliteral(D, "a task has called coroutine.yield; it waits by what rotor.task has for that");
+    lua_pushliteral(D,
+                    "a task has called coroutine.yield; it waits by what rotor.task has for that");
     lua_xmove(D, t->L, 1);
     return 0;
 }

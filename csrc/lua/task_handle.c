@@ -15,9 +15,9 @@ enum { MAX_ARGUMENTS = 200 };
 typedef struct rotor__task_object {
     rotor__object object;
     rotor__lua_loop *ll;
-    rotor__task *task;                /* NULL once it has ended and this was told */
-    struct rotor__task_object *next;  /* of the same task */
-    rotor_handle id;                  /* to compare */
+    rotor__task *task;               /* NULL once it has ended and this was told */
+    struct rotor__task_object *next; /* of the same task */
+    rotor_handle id;                 /* to compare */
     rotor__waits joiners;
     int status;
     int results; /* how many; more than one are in a table */
@@ -440,13 +440,13 @@ static int l_hold(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg methods[] = {{"join", handle_join},
-                                   {"cancel", handle_cancel},
-                                   {"done", handle_done},
-                                   {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"join", handle_join}, {"cancel", handle_cancel}, {"done", handle_done}, {NULL, NULL}};
 
-static const luaL_Reg meta[] = {{"__newindex", handle_newindex}, {"__eq", handle_eq},
-                                {"__tostring", handle_tostring}, {"__gc", handle_gc},
+static const luaL_Reg meta[] = {{"__newindex", handle_newindex},
+                                {"__eq", handle_eq},
+                                {"__tostring", handle_tostring},
+                                {"__gc", handle_gc},
                                 {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"running", l_running},

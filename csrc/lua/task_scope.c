@@ -54,8 +54,8 @@ static int call_in_frame(lua_State *L, bool shield)
     luaL_checktype(L, 2, LUA_TFUNCTION);
     rotor__tasks *tasks = rotor__lua_vm(L)->tasks;
     /* One that unwinds may still shield what it has to do. */
-    rotor__task *t = shield && tasks->running && tasks->running->L == L ? tasks->running
-                                                                      : rotor__task_here(L);
+    rotor__task *t =
+        shield && tasks->running && tasks->running->L == L ? tasks->running : rotor__task_here(L);
     frame_object *object = rotor__lua_new(L, &kind_frame, sizeof *object, 0);
     object->frame.at = ms == ROTOR_NEVER ? ms : t->machine.loop->now + ms;
     object->frame.shield = shield;

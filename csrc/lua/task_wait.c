@@ -168,15 +168,11 @@ int rotor__lua_future_await(lua_State *L)
 
 /* -- opening ----------------------------------------------------------------------------------- */
 
-static const luaL_Reg queue_methods[] = {
-    {"wait", queue_wait}, {"wake", queue_wake}, {NULL, NULL}};
+static const luaL_Reg queue_methods[] = {{"wait", queue_wait}, {"wake", queue_wake}, {NULL, NULL}};
 static const luaL_Reg queue_meta[] = {{"__len", queue_len}, {NULL, NULL}};
 
-static const luaL_Reg functions[] = {{"sleep", l_sleep},
-                                     {"yield", l_yield},
-                                     {"check", l_check},
-                                     {"queue", l_queue},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"sleep", l_sleep}, {"yield", l_yield}, {"check", l_check}, {"queue", l_queue}, {NULL, NULL}};
 
 void rotor__lua_open_task_wait(lua_State *L)
 {
