@@ -2,6 +2,7 @@
 --- programs that run in a process of their own.
 local lfs = require "lfs"
 local rotor = require "rotor"
+local core = require "rotor.core"
 
 local support = {}
 
@@ -12,7 +13,7 @@ do
 end
 
 --- How many references luaL_ref() holds in the registry: its integer keys but the predefined ones,
---- less those that are free, each of which names the next.
+--- less those that are free, each of which names the next, and those of threads for tasks to come.
 function support.references()
   local registry = debug.getregistry()
   local header = registry[0] == nil and 3 or 0 -- since Lua 5.4.3, or before
@@ -24,7 +25,7 @@ function support.references()
   while free ~= 0 do
     n, free = n - 1, registry[free]
   end
-  return n
+  return n - core.task.spare() -- threads that the next tasks will use
 end
 
 --- The open descriptors of this process, and what each is.

@@ -45,7 +45,12 @@ static void on_error(rotor_loop *loop, rotor_machine *m, int error)
     rotor__lua_report_error(ll, name, error, address);
 }
 
-/* [-0, +0, e] */
+static uint64_t virtual_ms(void *context)
+{
+    return ((rotor__lua_loop *)context)->virtual_ms;
+}
+
+/* [-0, +0, e] A clock that is given stands for one of the loop's own. */
 static rotor__lua_loop *new_loop(lua_State *L, const rotor_config *given)
 {
     rotor__vm *vm = rotor__lua_vm(L);
@@ -55,7 +60,10 @@ static rotor__lua_loop *new_loop(lua_State *L, const rotor_config *given)
     memset(ll, 0, sizeof *ll);
     lua_rawsetp(L, LUA_REGISTRYINDEX, ll);
     rotor_config config = *given;
+    const rotor_clock clock = {.monotonic_ms = virtual_ms, .context = ll};
     config.context = ll;
+    if (given->clock)
+        config.clock = &clock; /* of which it makes a copy */
     config.on_error = on_error;
     int error = rotor_loop_new(&ll->loop, &config);
     if (error) {
@@ -64,6 +72,7 @@ static rotor__lua_loop *new_loop(lua_State *L, const rotor_config *given)
         luaL_error(L, "no loop: %s", rotor_strerror(error));
     }
     ll->vm = vm;
+    ll->virtual = given->clock != NULL;
     ll->on_error = ll->context = ll->scope_object = ll->handles = ll->client = LUA_NOREF;
     for (int i = 0; i < ROTOR__LUA_SIGNALS; i++)
         ll->signals[i] = LUA_NOREF;
@@ -104,12 +113,15 @@ void rotor__lua_push_loop(lua_State *L, rotor__lua_loop *ll)
 /* [-0, +1, e] loop([options]) */
 static int l_loop(lua_State *L)
 {
-    static const char *const options[] = {"capacity", "buffer", "context", NULL};
+    static const char *const options[] = {"capacity", "buffer", "context", "virtual", NULL};
+    const rotor_clock clock = {0};
     rotor_config config = {0};
     lua_settop(L, 1);
     rotor__lua_check_options(L, 1, options);
     config.capacity = (size_t)rotor__lua_option(L, 1, "capacity", 1, UINT32_MAX - 1);
     config.buffer = (size_t)rotor__lua_option(L, 1, "buffer", 4096, 1 << 30);
+    if (rotor__lua_option_bool(L, 1, "virtual"))
+        config.clock = &clock;
     rotor__lua_loop *ll = new_loop(L, &config);
     rotor__lua_push_loop(L, ll);
     if (!lua_isnil(L, 1)) {
@@ -216,6 +228,23 @@ static int l_count(lua_State *L)
 {
     lua_pushinteger(L, (lua_Integer)rotor_loop_count(check_loop(L)->loop));
     return 1;
+}
+
+/* [-0, +1, e] advance(seconds): move the time of a loop that was made with { virtual = true }, and have a
+** turn for each millisecond of it in which something is due */
+static int l_advance(lua_State *L)
+{
+    rotor__lua_loop *ll = check_loop(L);
+    luaL_checknumber(L, 2);
+    uint64_t until = rotor__lua_check_deadline(L, 2, ll->loop);
+    if (!ll->virtual)
+        return luaL_error(L, "only the time of a loop made with { virtual = true } can be moved");
+    for (uint64_t next; (next = rotor_wheel_next(&ll->loop->wheel)) <= until;) {
+        ll->virtual_ms = next > ll->virtual_ms ? next : ll->virtual_ms;
+        (void)run(L, rotor_loop_turn);
+    }
+    ll->virtual_ms = until;
+    return run(L, rotor_loop_turn);
 }
 
 /* [-0, +0, e] on_error(function(message) … end), or nil: print it */
@@ -363,6 +392,9 @@ void rotor__lua_open_loop(lua_State *L)
     luaL_setfuncs(L, both, 1);
     lua_pushcfunction(L, l_close);
     lua_setfield(L, -2, "close");
+    lua_pushboolean(L, 1);
+    lua_pushcclosure(L, l_advance, 1);
+    lua_setfield(L, -2, "advance");
     lua_pushcclosure(L, loop_index, 1);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);

@@ -29,6 +29,8 @@ typedef struct rotor__lua_loop {
     rotor_scope *scope;              /* of the machine's transition that runs now */
     rotor_response response;         /* what that transition has asked for */
     unsigned responses;              /* how often it has asked */
+    bool virtual;                    /* its time stands still but for loop:advance() */
+    uint64_t virtual_ms;             /* then */
     int on_error;                    /* reference to a function */
     int context;                     /* reference to any value */
     int scope_object;                /* reference to the one userdata that scopes appear as */

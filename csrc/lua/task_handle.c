@@ -440,6 +440,13 @@ static int l_hold(lua_State *L)
     return 1;
 }
 
+/* [-0, +1, m] spare(): how many threads are kept to be used again, each by a reference */
+static int l_spare(lua_State *L)
+{
+    lua_pushinteger(L, rotor__lua_vm(L)->tasks->nspare);
+    return 1;
+}
+
 static const luaL_Reg methods[] = {
     {"join", handle_join}, {"cancel", handle_cancel}, {"done", handle_done}, {NULL, NULL}};
 
@@ -453,6 +460,7 @@ static const luaL_Reg functions[] = {{"running", l_running},
                                      {"locals", l_locals},
                                      {"is_cancellation", l_is_cancellation},
                                      {"hold", l_hold},
+                                     {"spare", l_spare},
                                      {NULL, NULL}};
 
 /* [..., core, tasks] */

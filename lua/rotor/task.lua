@@ -29,7 +29,7 @@ task.wait_group = locks.wait_group
 task.once = locks.once
 task.barrier = locks.barrier
 
---- What belongs to the task that runs; a task begins with a copy of what the one has that spawns it.
+--- What belongs to the task that runs. One that is spawned begins with a copy of its parent's.
 task.locals = setmetatable({}, {
   __metatable = "the locals of the task that runs",
   __index = function(_, name)

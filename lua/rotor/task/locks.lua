@@ -1,8 +1,8 @@
---- What tasks wait for each other with. All are fair: who has waited longest is next, and what is free is
---- handed over, so that nobody comes in between.
+--- What tasks wait for each other with. All are fair: who has waited longest is next, and what is
+--- free is handed over, so that nobody comes in between.
 ---
---- Who takes one gets an object to close: `local _ <close> = mutex:lock()`. A mutex or a read-write lock
---- that a task still holds when it ends, however it does, is free again.
+--- Who takes one gets an object to close: `local _ <close> = mutex:lock()`. A mutex or a read-write
+--- lock that a task still holds when it ends, however it does, is free again.
 local core = require "rotor.core"
 local queue, hold, shield = core.task.queue, core.task.hold, core.task.shield
 local running = coroutine.running
@@ -144,7 +144,7 @@ end
 function RWLock:write(seconds)
   if self.writer or self.readers > 0 then
     -- Readers may have waited for this writer only.
-    local gone <close> = setmetatable({}, { __close = function()
+    local _ <close> = setmetatable({}, { __close = function()
       if not self.writer and #self.writers == 0 then admit_readers(self) end
     end })
     local ok, message, name = self.writers:wait(seconds)
@@ -199,12 +199,12 @@ end
 
 local Condition = {}
 
---- Unlock the mutex, wait until signaled, and lock it again, also when it is given up: true; or nil,
---- message, "ETIMEDOUT".
+--- Unlock the mutex, wait until signaled, and lock it again, also when the wait is given up: true; or
+--- nil, message, "ETIMEDOUT".
 function Condition:wait(seconds)
   local mutex = self.mutex
   mutex:unlock()
-  local relock <close> = setmetatable({}, { __close = function()
+  local _ <close> = setmetatable({}, { __close = function()
     shield(nil, mutex.lock, mutex)
   end })
   return self.waiting:wait(seconds)
@@ -269,13 +269,13 @@ end
 
 local Once = {}
 
---- What `fn(…)` has returned, which is called by the first; the others wait for that. If it throws, the
---- next calls it.
+--- What `fn(…)` has returned, which is called by the first; the others wait for that. If it throws,
+--- the next calls it.
 function Once:run(fn, ...)
   while self.running do self.waiting:wait() end
   if not self.results then
     self.running = true
-    local over <close> = setmetatable({}, { __close = function()
+    local _ <close> = setmetatable({}, { __close = function()
       self.running = false
       if self.results then wake_all(self.waiting) else self.waiting:wake() end
     end })
