@@ -190,6 +190,10 @@ $(BUILD)/obj/csrc/test/test_lua.o: | need-lua
 $(BUILD)/test/test_lua: $(call objects,$(MODULE_C)) | $(BUILD)/test/loaded.so
 $(BUILD)/test/test_lua: MORE_LIBS = -rdynamic $(LUA_LIBS) -lm
 
+# These are about files of the module that know nothing of Lua.
+$(BUILD)/test/test_shared: $(call objects,csrc/lua/shared.c)
+$(BUILD)/test/test_thread_channel: $(call objects,csrc/lua/thread_queue.c)
+
 $(TESTS): $(BUILD)/test/%: $(BUILD)/obj/csrc/test/%.o $(call objects,$(SHARED_C)) \
           $(BUILD)/librotor.a
 	$(call say,LINK,$(@:build/%=%))

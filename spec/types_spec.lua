@@ -63,7 +63,8 @@ describe("types.lua", function()
     assert.same(functions(http), annotated_functions("http", "."))
     assert.same(functions(redis), annotated_functions("redis", "."))
     assert.same(functions(websocket), annotated_functions("websocket", "."))
-    assert.same({ "version" }, annotated_fields "rotor")
+    assert.same(functions(rotor.threads), annotated_functions("threads", "."))
+    assert.same({ "threads", "version" }, annotated_fields "rotor")
     assert.same({ "null" }, annotated_fields "rotor.redis")
     assert.equal("string", type(rotor.version))
   end)
@@ -76,7 +77,9 @@ describe("types.lua", function()
     local client <close> = assert(redis.connect("127.0.0.1:1", { loop = loop }))
     local files <close> = assert(http.files ".")
     local objects = { Loop = loop, Port = port, Future = future, RedisClient = client,
-                      Files = files }
+                      Files = files, Counter = rotor.threads.counter(),
+                      Dict = rotor.threads.dict { max_bytes = 4096 },
+                      ThreadChannel = rotor.threads.channel() }
     client:transaction(function(tx) objects.RedisTransaction = tx end)
     local Protocol = rotor.protocol "Protocol" {
       create = function(_, stream)
@@ -163,6 +166,7 @@ describe("types.lua", function()
     local loop <close> = rotor.loop()
     local P = rotor.protocol "P" { create = function() end }
     for class, call in pairs {
+      ["rotor.threads.DictOptions"] = rotor.threads.dict,
       ["rotor.LoopOptions"] = function(options) rotor.loop(options) end,
       ["rotor.ListenOptions"] = function(options) rotor.listen("0", P, options) end,
       ["rotor.ConnectOptions"] = function(options) rotor.connect("0", P, options) end,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lua_private.h"
+#include "lua_threads.h"
 
 /* -- userdata ---------------------------------------------------------------------------------- */
 
@@ -333,5 +334,9 @@ LUAMOD_API int luaopen_rotor_core(lua_State *L)
     rotor__lua_open_channel(L);
     rotor__lua_open_select(L);
     lua_setfield(L, -2, "task");
+    lua_newtable(L); /* and rotor.threads */
+    rotor__lua_open_shared(L);
+    rotor__lua_open_thread_channel(L);
+    lua_setfield(L, -2, "threads");
     return 1;
 }

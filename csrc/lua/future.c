@@ -1,4 +1,6 @@
 /* Notifiers, ports and futures in Lua. */
+#include <stdatomic.h>
+
 #include "../core/alloc.h"
 #include "lua_future.h"
 
@@ -31,6 +33,28 @@ static int notifier_wakeup(lua_State *L)
     return rotor__lua_result(L, object->notifier ? rotor_wakeup(object->notifier) : ROTOR_ECLOSED);
 }
 
+static void *take_notifier(lua_State *L, void *object)
+{
+    rotor_notifier *n = ((notifier_object *)object)->notifier;
+    if (!n)
+        luaL_error(L, "the notifier was closed");
+    return rotor_notifier_copy(n);
+}
+
+static void release_notifier(void *notifier)
+{
+    rotor_notifier_release(notifier);
+}
+
+static void push_notifier(lua_State *L, void *notifier)
+{
+    notifier_object *object = rotor__lua_new(L, &kind_notifier, sizeof *object, 0);
+    object->notifier = rotor_notifier_copy(notifier);
+}
+
+const rotor__passage rotor__passage_notifier = {&kind_notifier, take_notifier, release_notifier,
+                                                push_notifier};
+
 static int notifier_gc(lua_State *L)
 {
     notifier_object *object = rotor__lua_check(L, 1, &kind_notifier);
@@ -44,7 +68,9 @@ static int notifier_gc(lua_State *L)
 void rotor__lua_free_box(void *value)
 {
     rotor__lua_box *b = value;
-    luaL_unref(b->vm->D, LUA_REGISTRYINDEX, b->ref);
+    if (b->vm)
+        luaL_unref(b->vm->D, LUA_REGISTRYINDEX, b->ref);
+    rotor__parcel_free(b->parcel);
     rotor_free(b);
 }
 
@@ -56,14 +82,36 @@ rotor__lua_box *rotor__lua_new_box(lua_State *L, rotor__vm *vm)
         luaL_unref(L, LUA_REGISTRYINDEX, ref);
         luaL_error(L, "not enough memory");
     }
-    *b = (rotor__lua_box){vm, ref, false};
+    *b = (rotor__lua_box){.vm = vm, .ref = ref};
     return b;
 }
 
-int rotor__lua_push_outcome(lua_State *L, int status, const rotor__lua_box *b)
+rotor__lua_box *rotor__lua_box_parcel(rotor__parcel *parcel, bool named)
+{
+    rotor__lua_box *b = rotor_alloc(sizeof *b);
+    if (b)
+        *b = (rotor__lua_box){.ref = LUA_NOREF, .named = named, .parcel = parcel};
+    else
+        rotor__parcel_free(parcel);
+    return b;
+}
+
+/* [-0, +0, m] Its value is of this state from now on, and the same one for whoever looks. */
+static void open_box(lua_State *L, rotor__lua_box *b)
+{
+    rotor__unpack(L, b->parcel);
+    b->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    b->vm = rotor__lua_vm(L);
+    rotor__parcel_free(b->parcel);
+    b->parcel = NULL;
+}
+
+int rotor__lua_push_outcome(lua_State *L, int status, rotor__lua_box *b)
 {
     if (status && !b)
         return rotor__lua_fail(L, status);
+    if (b->parcel)
+        open_box(L, b);
     if (status)
         lua_pushnil(L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, b->ref);
@@ -81,17 +129,108 @@ int rotor__lua_push_outcome(lua_State *L, int status, const rotor__lua_box *b)
 
 /* -- ports ------------------------------------------------------------------------------------- */
 
+/* A port that has travelled: whoever has an object of it, in whatever thread, has a reference. */
+typedef struct shared_port {
+    atomic_uint refs;
+    uv_mutex_t lock;
+    rotor_port *port; /* NULL once it was used */
+} shared_port;
+
 typedef struct port_object {
     rotor__object object;
-    rotor__lua_loop *ll;
-    rotor_port *port; /* NULL once it was used */
+    rotor__lua_loop *ll; /* NULL: it has come from another state */
+    rotor_port *port;    /* NULL once it was used, or is shared */
+    shared_port *shared;
 } port_object;
+
+static void release_port(void *data)
+{
+    shared_port *shared = data;
+    if (!shared || atomic_fetch_sub(&shared->refs, 1) > 1)
+        return;
+    rotor_port_drop(shared->port);
+    uv_mutex_destroy(&shared->lock);
+    rotor_free(shared);
+}
+
+/* The port itself, which is the caller's then; NULL when it was used before. */
+static rotor_port *use_port(port_object *object)
+{
+    shared_port *shared = object->shared;
+    if (shared)
+        uv_mutex_lock(&shared->lock);
+    rotor_port **where = shared ? &shared->port : &object->port, *port = *where;
+    *where = NULL;
+    if (shared)
+        uv_mutex_unlock(&shared->lock);
+    return port;
+}
+
+static bool was_used(port_object *object)
+{
+    shared_port *shared = object->shared;
+    if (!shared)
+        return !object->port;
+    uv_mutex_lock(&shared->lock);
+    bool used = !shared->port;
+    uv_mutex_unlock(&shared->lock);
+    return used;
+}
+
+static int throw_used(lua_State *L)
+{
+    return luaL_error(L, "the port was used before; it resolves its future once");
+}
+
+static void *take_port(lua_State *L, void *data)
+{
+    port_object *object = data;
+    if (was_used(object))
+        throw_used(L);
+    if (!object->shared) {
+        shared_port *shared = rotor_alloc(sizeof *shared);
+        if (!shared || uv_mutex_init(&shared->lock)) {
+            rotor_free(shared);
+            luaL_error(L, "not enough memory");
+        }
+        atomic_init(&shared->refs, 1);
+        shared->port = object->port;
+        object->port = NULL;
+        object->shared = shared;
+    }
+    atomic_fetch_add(&object->shared->refs, 1);
+    return object->shared;
+}
+
+static void push_port(lua_State *L, void *data)
+{
+    port_object *object = rotor__lua_new(L, &kind_port, sizeof *object, 0);
+    object->shared = data;
+    atomic_fetch_add(&object->shared->refs, 1);
+}
+
+const rotor__passage rotor__passage_port = {&kind_port, take_port, release_port, push_port};
+
+/* [-0, +0, e] The value at `index` in a box. */
+static rotor__lua_box *box_value(lua_State *L, const port_object *object, int index,
+                                 const char *name)
+{
+    rotor__lua_box *b;
+    if (object->ll) {
+        lua_pushvalue(L, index);
+        return rotor__lua_new_box(L, object->ll->vm);
+    }
+    b = rotor__lua_box_parcel(rotor__pack(L, index, name), false);
+    if (!b)
+        luaL_error(L, "not enough memory");
+    return b;
+}
 
 static int resolve(lua_State *L, int status)
 {
     port_object *object = rotor__lua_check(L, 1, &kind_port);
-    if (!object->port)
-        return luaL_error(L, "the port was used before; it resolves its future once");
+    if (was_used(object))
+        return throw_used(L);
     lua_settop(L, 3);
     bool named = status && !lua_isnil(L, 3);
     if (named) {
@@ -101,10 +240,13 @@ static int resolve(lua_State *L, int status)
         lua_rawseti(L, 2, 1);
     }
     lua_settop(L, 2);
-    rotor__lua_box *b = rotor__lua_new_box(L, object->ll->vm);
+    rotor__lua_box *b = box_value(L, object, 2, status ? "error" : "value");
     b->named = named;
-    rotor_port *port = object->port;
-    object->port = NULL;
+    rotor_port *port = use_port(object);
+    if (!port) { /* by another thread, a moment ago */
+        rotor__lua_free_box(b);
+        return throw_used(L);
+    }
     return rotor__lua_result(L, status ? rotor_port_fail_with(port, status, b)
                                        : rotor_port_set(port, b));
 }
@@ -127,7 +269,14 @@ static int port_fail(lua_State *L)
 static int port_canceled(lua_State *L)
 {
     port_object *object = rotor__lua_check(L, 1, &kind_port);
-    lua_pushboolean(L, !object->port || rotor_port_is_canceled(object->port));
+    shared_port *shared = object->shared;
+    if (shared)
+        uv_mutex_lock(&shared->lock);
+    const rotor_port *port = shared ? shared->port : object->port;
+    bool canceled = !port || rotor_port_is_canceled(port);
+    if (shared)
+        uv_mutex_unlock(&shared->lock);
+    lua_pushboolean(L, canceled);
     return 1;
 }
 
@@ -135,18 +284,35 @@ static int port_canceled(lua_State *L)
 static int port_watch(lua_State *L)
 {
     port_object *object = rotor__lua_check(L, 1, &kind_port);
+    if (!object->ll)
+        return luaL_error(L, "the port has come from another thread; only there it can be watched");
     rotor_handle handle = rotor__lua_check_handle(L, 2, object->ll);
-    if (!object->port)
-        return luaL_error(L, "the port was used before; it resolves its future once");
-    return rotor__lua_result(L, rotor_port_watch(object->port, handle));
+    shared_port *shared = object->shared;
+    if (shared)
+        uv_mutex_lock(&shared->lock);
+    rotor_port *port = shared ? shared->port : object->port;
+    int error = port ? rotor_port_watch(port, handle) : 0;
+    if (shared)
+        uv_mutex_unlock(&shared->lock);
+    return port ? rotor__lua_result(L, error) : throw_used(L);
 }
 
-/* [-0, +0, e] Also when collected: then the future fails with ECANCELED. */
+/* [-0, +0, e] The future fails with ECANCELED. */
 static int port_drop(lua_State *L)
 {
+    rotor_port_drop(use_port(rotor__lua_check(L, 1, &kind_port)));
+    return 0;
+}
+
+/* [-0, +0, e] So it does when this was the only object of it. */
+static int port_gc(lua_State *L)
+{
     port_object *object = rotor__lua_check(L, 1, &kind_port);
+    shared_port *shared = object->shared;
     rotor_port_drop(object->port);
     object->port = NULL;
+    object->shared = NULL;
+    release_port(shared);
     return 0;
 }
 
@@ -239,7 +405,7 @@ static const luaL_Reg notifier_meta[] = {
 static const luaL_Reg port_methods[] = {{"set", port_set},           {"fail", port_fail},
                                         {"canceled", port_canceled}, {"watch", port_watch},
                                         {"drop", port_drop},         {NULL, NULL}};
-static const luaL_Reg port_meta[] = {{"__gc", port_drop}, {"__close", port_drop}, {NULL, NULL}};
+static const luaL_Reg port_meta[] = {{"__gc", port_gc}, {"__close", port_gc}, {NULL, NULL}};
 
 static const luaL_Reg future_methods[] = {{"get", future_get},
                                           {"status", future_status},

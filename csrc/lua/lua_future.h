@@ -1,24 +1,30 @@
-/* What the files about futures share. A value on its way is a box with a reference to it; so is an error,
-** which in Lua may be any value, and may have a name. */
+/* What the files about futures share. A value on its way is a box with a reference to it, or packed if it
+** is from another Lua state; so is an error, which in Lua may be any value, and may have a name. */
 #ifndef ROTOR_LUA_FUTURE_H
 #define ROTOR_LUA_FUTURE_H
 
 #include "lua_task.h"
+#include "travel.h"
 
 extern const rotor__kind rotor__kind_future;
 
 typedef struct rotor__lua_box {
     rotor__vm *vm;
     int ref;
-    bool named; /* it is a table of an error and its name */
+    bool named;            /* it is a table of an error and its name */
+    rotor__parcel *parcel; /* NULL, or the value, until it is first looked at */
 } rotor__lua_box;
 
 /* [-1, +0, m] Put the value on top into a box. */
 rotor__lua_box *rotor__lua_new_box(lua_State *L, rotor__vm *vm);
 void rotor__lua_free_box(void *box);
 
+/* A box that belongs to no Lua state yet, which has the parcel from here on. NULL: there is no memory, and
+** the parcel is freed. */
+rotor__lua_box *rotor__lua_box_parcel(rotor__parcel *parcel, bool named);
+
 /* [-0, +1 to 3, m] What a resolved future is to Lua: the value; or nil, the error and its name. */
-int rotor__lua_push_outcome(lua_State *L, int status, const rotor__lua_box *box);
+int rotor__lua_push_outcome(lua_State *L, int status, rotor__lua_box *box);
 
 typedef struct rotor__lua_future_object {
     rotor__object object;

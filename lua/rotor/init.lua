@@ -17,6 +17,8 @@ for _, name in ipairs {
   rotor[name] = nil
 end
 
+rotor.threads = require "rotor.threads"
+
 -- With ROTOR_TRACE=FOLDER in the environment every protocol is traced.
 local folder = os.getenv "ROTOR_TRACE"
 local watch, save

@@ -13,6 +13,7 @@
 --- first needed; a loop has the same ones as methods.
 ---@class rotor
 ---@field version string
+---@field threads rotor.threads
 local rotor = {}
 
 --- Declare a type of machine: `rotor.machine "Name" { create = …, timeout = … }`. Besides
@@ -1709,3 +1710,145 @@ local RedisTransaction = {}
 ---@param ... string|number
 ---@return integer
 function RedisTransaction:call(name, ...) end
+
+--------------------------------------------------------------------------------------------------
+
+--- Threads: what crosses them, and what they share. `local threads = require "rotor.threads"`, or
+--- `rotor.threads`.
+---
+--- A value crosses by copy: nil, booleans, numbers, strings, and tables of them, with cycles and
+--- whatever they share. What threads may share goes by reference: counters, dictionaries, the
+--- channels made here, ports and notifiers. Nothing else crosses, no function, and no table with a
+--- metatable; trying to is an error that names the path: "msg.handlers[2] is a function".
+---@class rotor.threads
+local threads = {}
+
+--- A copy of the value, as it would arrive in another thread.
+---@generic T
+---@param value T
+---@return T
+function threads.copy(value) end
+
+--- A number that threads share. Each of its methods happens as a whole.
+---@param n? integer 0
+---@return rotor.threads.Counter
+function threads.counter(n) end
+
+--- A dictionary that threads share, for what is read much more often than written and may be
+--- forgotten: caches, rate limits, sessions. Keys are strings, values strings, numbers and booleans.
+--- Each of its methods happens as a whole.
+---
+--- It takes `max_bytes` at most: then what was not used for longest goes. One of 64 KiB or more
+--- is 16 parts, to any one of which a key belongs; so a value takes a 16th of it at most.
+---@param options rotor.threads.DictOptions
+---@return rotor.threads.Dict
+function threads.dict(options) end
+
+--- A channel between threads: what is sent at one end comes out at another, once, in order. Anybody
+--- who has it may send and receive.
+---@param capacity? integer from 1; nil: no bound
+---@return rotor.threads.Channel
+function threads.channel(capacity) end
+
+---@class rotor.threads.Counter
+local Counter = {}
+
+---@return integer
+function Counter:get() end
+
+---@param n integer
+function Counter:set(n) end
+
+--- Add to it, around the ends of the range if it comes to that.
+---@param n? integer 1
+---@return integer n the new value
+function Counter:add(n) end
+
+--- Set it if it is what is expected.
+---@param expected integer
+---@param n integer
+---@return boolean set whether it was
+function Counter:compare_and_set(expected, n) end
+
+---@class rotor.threads.DictOptions
+---@field max_bytes integer what it may take, from 4,096
+
+---@class rotor.threads.Dict
+local Dict = {}
+
+---@param key string
+---@return string|number|boolean|nil
+function Dict:get(key) end
+
+--- Store a value; after the seconds, if given, it is gone.
+---@param key string
+---@param value string|number|boolean
+---@param seconds? number
+---@return true?
+---@return string? message
+---@return string? name E2BIG: it is larger than a part of the dictionary; ENOMEM
+function Dict:set(key, value, seconds) end
+
+--- Store a value if there is no such key.
+---@param key string
+---@param value string|number|boolean
+---@param seconds? number
+---@return boolean? added false: there is one
+---@return string? message
+---@return string? name as of set
+function Dict:add(key, value, seconds) end
+
+--- Add to a number. A key that is not there begins at `initial`, for that many seconds; one that is
+--- there keeps its expiry.
+---@param key string
+---@param n? number 1
+---@param initial? number
+---@param seconds? number
+---@return number? n the new value
+---@return string? message
+---@return string? name ENOENT: there is no such key, and no initial; EINVAL: it is not a number; as of set
+function Dict:incr(key, n, initial, seconds) end
+
+--- Store a value, or delete the key for nil, if what is stored is what is expected, or for nil if
+--- there is no such key.
+---@param key string
+---@param expected string|number|boolean|nil
+---@param value string|number|boolean|nil
+---@param seconds? number
+---@return boolean? set whether it was
+---@return string? message
+---@return string? name as of set
+function Dict:compare_and_set(key, expected, value, seconds) end
+
+---@param key string
+---@return boolean deleted whether it was there
+function Dict:delete(key) end
+
+--- The keys that were there, of each part at one moment.
+---@return string[]
+function Dict:keys() end
+
+---@return integer
+function Dict:count() end
+
+--- Drop what has expired now, and not when it is met or its place is needed.
+---@return integer n
+function Dict:flush() end
+
+--- `#channel` is how many values are in it.
+---@class rotor.threads.Channel
+local ThreadChannel = {}
+
+--- Send a copy of the value if there is room.
+---@param value any but nil
+---@return boolean? sent nil: the channel is closed
+---@return string? why "closed"
+function ThreadChannel:try_send(value) end
+
+--- What is there.
+---@return any value nil: nothing
+---@return string? why "empty" or "closed"
+function ThreadChannel:try_recv() end
+
+--- Nothing more can be sent; what is in it can still be received. `local channel <close>` does it, too.
+function ThreadChannel:close() end
