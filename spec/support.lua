@@ -60,6 +60,19 @@ function support.scene()
     return loop
   end
 
+  --- Run `fn` as a task in a loop whose time is virtual, for an hour: what it returns; or throw what
+  --- it has thrown.
+  function scene.inside(fn)
+    local loop = scene.loop { virtual = true }
+    local handle = loop:spawn(fn)
+    loop:advance(3600)
+    assert(handle:done(), "the task still waits after an hour")
+    local results = table.pack(handle:join())
+    loop:close()
+    if results[3] == "ELUA" then error(results[2], 0) end
+    return table.unpack(results, 1, results.n)
+  end
+
   --- The only error there was, taken away.
   function scene.error()
     local errors = scene.errors

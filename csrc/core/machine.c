@@ -686,15 +686,23 @@ int rotor_end(rotor_loop *loop, rotor_handle handle, int status)
 
 int rotor__add_now(rotor_loop *loop, const rotor_type *type, void *seed, rotor_handle *handle)
 {
-    if (!loop->busy)
-        return rotor_add(loop, type, seed, handle);
+    bool outside = !loop->busy;
     rotor_machine *m;
+    if (outside) {
+        uv_update_time(loop->uv);
+        rotor__loop_enter(loop);
+    }
     int error = allocate(loop, type, seed, ROTOR_NO_HANDLE, &m);
     rotor_handle self = error ? ROTOR_NO_HANDLE : m->self;
     if (!error)
         error = create(m, seed);
     if (handle)
         *handle = error ? ROTOR_NO_HANDLE : self;
+    if (outside) {
+        loop->busy = false;
+        if (loop->queue.first || loop->later.first || loop->letters)
+            ensure_turn(loop);
+    }
     return error;
 }
 

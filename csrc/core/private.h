@@ -172,8 +172,8 @@ void rotor__machine_idle(rotor_machine *m, bool idle);
 /* Let `m` be woken when a slot gets free, as after ROTOR_ECAPACITY. */
 void rotor__machine_wait_slot(rotor_machine *m);
 
-/* As rotor_add, but `create` runs at once inside a transition, too: for types whose `create` is
-** rotor's own and calls nothing of the user's. */
+/* As rotor_add, but `create` runs at once inside a transition, too, and outside of one nothing else does: for
+** types whose `create` is rotor's own and calls nothing of the user's. */
 int rotor__add_now(rotor_loop *loop, const rotor_type *type, void *seed, rotor_handle *handle);
 
 /* Deliver `letter`, which is in no mailbox, before the present event ends but outside of transitions.

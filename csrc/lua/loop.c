@@ -230,8 +230,15 @@ static int l_count(lua_State *L)
     return 1;
 }
 
-/* [-0, +1, e] advance(seconds): move the time of a loop that was made with { virtual = true }, and have a
-** turn for each millisecond of it in which something is due */
+/* Whether there is something to do without any time passing. */
+static bool is_busy(const rotor_loop *loop)
+{
+    return loop->turning || loop->queue.first || loop->later.first || loop->letters ||
+           rotor__mailbox_has_mail(loop->mailbox);
+}
+
+/* [-0, +1, e] advance(seconds): have that time pass in a loop made with { virtual = true }, and everything
+** done that is due meanwhile, each thing at its time */
 static int l_advance(lua_State *L)
 {
     rotor__lua_loop *ll = check_loop(L);
@@ -239,9 +246,12 @@ static int l_advance(lua_State *L)
     uint64_t until = rotor__lua_check_deadline(L, 2, ll->loop);
     if (!ll->virtual)
         return luaL_error(L, "only the time of a loop made with { virtual = true } can be moved");
-    for (uint64_t next; (next = rotor_wheel_next(&ll->loop->wheel)) <= until;) {
+    for (uint64_t next = ll->virtual_ms; next <= until;) {
         ll->virtual_ms = next > ll->virtual_ms ? next : ll->virtual_ms;
-        (void)run(L, rotor_loop_turn);
+        do
+            (void)run(L, rotor_loop_turn);
+        while (is_busy(ll->loop));
+        next = rotor_wheel_next(&ll->loop->wheel);
     }
     ll->virtual_ms = until;
     return run(L, rotor_loop_turn);

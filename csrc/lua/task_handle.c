@@ -204,21 +204,14 @@ rotor__task *rotor__task_of_handle(lua_State *L, int index)
     return ((handle_object *)rotor__lua_check(L, index, &rotor__kind_task))->task;
 }
 
-/* The loop of a method; or that of the task that runs, or the default one. */
-static rotor__lua_loop *loop_meant(lua_State *L, int *first)
-{
-    *first = rotor__lua_args(L);
-    const rotor__tasks *tasks = rotor__lua_vm(L)->tasks;
-    if (*first == 1 && tasks->running)
-        return rotor__task_ll(tasks->running);
-    return rotor__lua_meant(L);
-}
-
-/* [-0, +1, e] spawn(fn, ...) */
+/* [-0, +1, e] spawn(fn, ...): in the loop of a method; or in that of the task that runs, or the default one */
 int rotor__lua_spawn(lua_State *L)
 {
-    int first;
-    rotor__lua_loop *ll = loop_meant(L, &first);
+    int first = rotor__lua_args(L);
+    luaL_checktype(L, first, LUA_TFUNCTION);
+    const rotor__tasks *tasks = rotor__lua_vm(L)->tasks;
+    rotor__lua_loop *ll =
+        first == 1 && tasks->running ? rotor__task_ll(tasks->running) : rotor__lua_meant(L);
     return rotor__task_spawn(L, ll, first, NULL);
 }
 
@@ -456,12 +449,9 @@ static const luaL_Reg meta[] = {{"__newindex", handle_newindex},
                                 {"__gc", handle_gc},
                                 {NULL, NULL}};
 
-static const luaL_Reg functions[] = {{"running", l_running},
-                                     {"locals", l_locals},
-                                     {"is_cancellation", l_is_cancellation},
-                                     {"hold", l_hold},
-                                     {"spare", l_spare},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"running", l_running}, {"locals", l_locals}, {"is_cancellation", l_is_cancellation},
+    {"hold", l_hold},       {"spare", l_spare},   {NULL, NULL}};
 
 /* [..., core, tasks] */
 void rotor__lua_open_task_handle(lua_State *L)

@@ -40,7 +40,7 @@ static int frame_done(lua_State *L, int status, lua_KContext context)
         return lua_gettop(L) - 2;
     if (!rotor__task_is_unwinding(L, -1))
         return lua_error(L);
-    if (rotor__task_why(t))
+    if (!f->shield && rotor__task_why(t)) /* it is for one further out */
         return rotor__task_unwind(L);
     if (f->at > t->machine.loop->now) /* somebody has thrown again what he has caught before */
         return lua_error(L);

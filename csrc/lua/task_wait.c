@@ -98,6 +98,23 @@ static int queue_wake(lua_State *L)
     return 1;
 }
 
+/* [-0, +1, e] queue:hand(): wake the first as the one that holds something from now on: its thread; or nil */
+static int queue_hand(lua_State *L)
+{
+    rotor__wait *wait = rotor__waits_first(queue_of(L, 1));
+    if (!wait) {
+        lua_pushnil(L);
+        return 1;
+    }
+    rotor__task *t = rotor__task_of(wait);
+    t->flags |= ROTOR__TASK_HOLDS;
+    lua_pushthread(t->L);
+    lua_xmove(t->L, L, 1);
+    lua_pushboolean(t->L, 1);
+    rotor__task_complete(wait, 1);
+    return 1;
+}
+
 /* [-0, +1, e] #queue: how many wait */
 static int queue_len(lua_State *L)
 {
@@ -168,7 +185,8 @@ int rotor__lua_future_await(lua_State *L)
 
 /* -- opening ----------------------------------------------------------------------------------- */
 
-static const luaL_Reg queue_methods[] = {{"wait", queue_wait}, {"wake", queue_wake}, {NULL, NULL}};
+static const luaL_Reg queue_methods[] = {
+    {"wait", queue_wait}, {"wake", queue_wake}, {"hand", queue_hand}, {NULL, NULL}};
 static const luaL_Reg queue_meta[] = {{"__len", queue_len}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {

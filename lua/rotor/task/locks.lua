@@ -9,8 +9,6 @@ local running = coroutine.running
 
 local locks = {}
 
-local HANDED = {} -- owner of what is on its way to a task that was woken
-
 -- What each task holds that it must not keep: by its thread, how to give each of it back.
 local held = setmetatable({}, { __mode = "k" })
 
@@ -20,19 +18,24 @@ hold(function(thread)
   for lock, release in pairs(list or {}) do release(lock) end
 end)
 
-local function note(lock, release)
-  local thread = running()
-  if hold() then
-    held[thread] = held[thread] or {}
-    held[thread][lock] = release
-  end
+local function note(thread, lock, release)
+  local list = held[thread] or {}
+  held[thread] = list
+  list[lock] = release
   return thread
 end
 
+-- The thread that runs, which holds `lock` from now on: a task's, or the program's.
+local function take(lock, release)
+  local thread = running()
+  return hold() and note(thread, lock, release) or thread
+end
+
 local function forget(lock, thread)
-  if held[thread] then
-    held[thread][lock] = nil
-    if not next(held[thread]) then held[thread] = nil end
+  local list = held[thread]
+  if list then
+    list[lock] = nil
+    if not next(list) then held[thread] = nil end
   end
 end
 
@@ -44,8 +47,10 @@ end
 
 local Mutex = {}
 
-local function release_mutex(mutex)
-  mutex.owner = mutex.waiting:wake() and HANDED or nil
+local release_mutex
+function release_mutex(mutex)
+  mutex.owner = mutex.waiting:hand()
+  if mutex.owner then note(mutex.owner, mutex, release_mutex) end
 end
 
 --- Wait until it is free, and take it: the mutex; or nil, message, "ETIMEDOUT".
@@ -54,15 +59,16 @@ function Mutex:lock(seconds)
   if self.owner then
     local ok, message, name = self.waiting:wait(seconds)
     if not ok then return nil, message, name end
+  else
+    self.owner = take(self, release_mutex)
   end
-  self.owner = note(self, release_mutex)
   return self
 end
 
 --- Take it if it is free: the mutex, or false.
 function Mutex:try_lock()
   if self.owner then return false end
-  self.owner = note(self, release_mutex)
+  self.owner = take(self, release_mutex)
   return self
 end
 
@@ -88,34 +94,14 @@ end
 -- Readers wait behind a writer that waits; after a writer all readers come that wait.
 local RWLock = {}
 
-local function admit_readers(rw)
-  while rw.waiting_readers:wake() do rw.readers = rw.readers + 1 end
-end
-
-local function admit_writer(rw)
-  if rw.writers:wake() then rw.writer = HANDED end
-end
-
-local function end_reading(guard)
-  local rw = guard.rwlock
-  rw.readers = rw.readers - 1
-  if rw.readers == 0 then admit_writer(rw) end
-end
-
-local function end_writing(guard)
-  local rw = guard.rwlock
-  rw.writer = nil
-  admit_readers(rw)
-  if rw.readers == 0 then admit_writer(rw) end
-end
-
+-- What a reader or the writer holds.
 local Guard = {}
 
---- Give it back; once.
+--- Give it back.
 function Guard:unlock()
-  if not self.thread then error("this was unlocked before", 2) end
-  forget(self, self.thread)
-  self.thread = nil
+  local thread = self.thread
+  if not thread then error("this was unlocked before", 2) end
+  forget(self, thread)
   self.release(self)
 end
 
@@ -123,41 +109,92 @@ local guard_class = class(Guard, function(guard)
   if guard.thread then guard:unlock() end
 end)
 
-local function guard_of(rw, release)
+local release_reader, release_writer
+
+local function admit_readers(rw)
+  local thread = rw.waiting_readers:hand()
+  while thread do
+    rw.readers = rw.readers + 1
+    local guard = setmetatable({ rwlock = rw, release = release_reader }, guard_class)
+    guard.thread = note(thread, guard, release_reader)
+    rw.handed[thread] = guard
+    thread = rw.waiting_readers:hand()
+  end
+end
+
+local function admit_writer(rw)
+  local thread = rw.waiting_writers:hand()
+  if thread then
+    rw.writer = setmetatable({ rwlock = rw, release = release_writer }, guard_class)
+    rw.writer.thread = note(thread, rw.writer, release_writer)
+    rw.handed[thread] = rw.writer
+  end
+end
+
+function release_reader(guard)
+  local rw = guard.rwlock
+  guard.thread = nil
+  rw.readers = rw.readers - 1
+  if rw.readers == 0 then admit_writer(rw) end
+end
+
+function release_writer(guard)
+  local rw = guard.rwlock
+  guard.thread = nil
+  rw.writer = nil
+  admit_readers(rw)
+  if rw.readers == 0 then admit_writer(rw) end
+end
+
+-- What the task that runs was handed while it was waiting.
+local function accept(rw)
+  local thread = running()
+  local guard = rw.handed[thread]
+  rw.handed[thread] = nil
+  return guard
+end
+
+local function new_guard(rw, release)
   local guard = setmetatable({ rwlock = rw, release = release }, guard_class)
-  guard.thread = note(guard, release)
+  guard.thread = take(guard, release)
   return guard
 end
 
 --- Wait until nobody writes: an object to unlock or close; or nil, message, "ETIMEDOUT".
 function RWLock:read(seconds)
-  if self.writer or #self.writers > 0 then
-    local ok, message, name = self.waiting_readers:wait(seconds)
-    if not ok then return nil, message, name end
-  else
+  if not self.writer and #self.waiting_writers == 0 then
     self.readers = self.readers + 1
+    return new_guard(self, release_reader)
   end
-  return guard_of(self, end_reading)
+  local ok, message, name = self.waiting_readers:wait(seconds)
+  if not ok then return nil, message, name end
+  return accept(self)
 end
 
 --- Wait until nobody reads or writes: likewise.
 function RWLock:write(seconds)
-  if self.writer or self.readers > 0 then
-    -- Readers may have waited for this writer only.
-    local _ <close> = setmetatable({}, { __close = function()
-      if not self.writer and #self.writers == 0 then admit_readers(self) end
-    end })
-    local ok, message, name = self.writers:wait(seconds)
-    if not ok then return nil, message, name end
+  if not self.writer and self.readers == 0 then
+    self.writer = new_guard(self, release_writer)
+    return self.writer
   end
-  self.writer = running()
-  return guard_of(self, end_writing)
+  -- Readers may wait only because of this writer.
+  local _ <close> = setmetatable({}, { __close = function()
+    if not self.writer and #self.waiting_writers == 0 then admit_readers(self) end
+  end })
+  local ok, message, name = self.waiting_writers:wait(seconds)
+  if not ok then return nil, message, name end
+  return accept(self)
 end
 
 local rwlock_class = class(RWLock)
 
 function locks.rwlock()
-  return setmetatable({ readers = 0, waiting_readers = queue(), writers = queue() }, rwlock_class)
+  return setmetatable({
+    readers = 0,
+    waiting_readers = queue(),
+    waiting_writers = queue(),
+    handed = setmetatable({}, { __mode = "k" }),
+  }, rwlock_class)
 end
 
 -- -- semaphore ------------------------------------------------------------------------------------
@@ -199,7 +236,7 @@ end
 
 local Condition = {}
 
---- Unlock the mutex, wait until signaled, and lock it again, also when the wait is given up: true; or
+--- Unlock the mutex, wait until signaled, and lock it again, also if the wait is given up: true; or
 --- nil, message, "ETIMEDOUT".
 function Condition:wait(seconds)
   local mutex = self.mutex
