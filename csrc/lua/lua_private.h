@@ -44,11 +44,16 @@ typedef struct rotor__lua_loop {
 struct rotor__vm {
     lua_State *D;
     rotor__lua_loop *loops;
-    rotor__lua_loop *usual;     /* the default loop, made when first needed */
-    rotor__lua_trace *traces;   /* of protocols */
+    rotor__lua_loop *usual;   /* the default loop, made when first needed */
+    rotor__lua_trace *traces; /* of protocols */
     rotor__tasks *tasks;
     bool closed;                /* the Lua state closes; there are no loops any more */
     rotor_http_metrics metrics; /* of all its servers */
+    struct rotor__blocker
+        *blocker; /* of the thread of rotor.threads that this state is in, or NULL */
+    struct rotor__thread *thread; /* likewise */
+    struct rotor__crew *crews;    /* the threads that it has started */
+    struct rotor__offloads *offloads;
 };
 
 /* -- userdata (core.c) ------------------------------------------------------------------------- */
@@ -56,7 +61,8 @@ struct rotor__vm {
 /* A kind of userdata; its address is the tag. */
 typedef struct rotor__kind {
     const char *name; /* as in "rotor.stream", also the metatable's registry key */
-    const struct rotor__waitable *waitables; /* how task.select waits for it, see lua_task.h; or NULL */
+    const struct rotor__waitable
+        *waitables; /* how task.select waits for it, see lua_task.h; or NULL */
 } rotor__kind;
 
 /* Begins every userdata. */

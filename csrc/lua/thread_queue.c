@@ -211,6 +211,22 @@ size_t rotor__thread_queue_count(rotor__thread_queue *q)
     return count;
 }
 
+bool rotor__thread_queue_is_closed(rotor__thread_queue *q)
+{
+    uv_mutex_lock(&q->lock);
+    bool closed = q->closed;
+    uv_mutex_unlock(&q->lock);
+    return closed;
+}
+
+bool rotor__thread_queue_is_ready(rotor__thread_queue *q, rotor__direction direction)
+{
+    uv_mutex_lock(&q->lock);
+    bool ready = look(q, direction) != UV_EAGAIN;
+    uv_mutex_unlock(&q->lock);
+    return ready;
+}
+
 /* -- plain threads ----------------------------------------------------------------------------- */
 
 int rotor__blocker_init(rotor__blocker *b)

@@ -31,7 +31,12 @@ int rotor__thread_queue_receive(rotor__thread_queue *q, rotor__item **item);
 /* Nothing more can be sent; what is there can be received. Whether it was open. */
 bool rotor__thread_queue_close(rotor__thread_queue *q);
 
+bool rotor__thread_queue_is_closed(rotor__thread_queue *q);
+
 size_t rotor__thread_queue_count(rotor__thread_queue *q);
+
+/* Whether something other than UV_EAGAIN would come of it. */
+bool rotor__thread_queue_is_ready(rotor__thread_queue *q, rotor__direction direction);
 
 /* -- plain threads ----------------------------------------------------------------------------- */
 
