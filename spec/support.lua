@@ -150,6 +150,22 @@ function support.exchange(loop, address, bytes)
   return call.answer
 end
 
+--- Whether this runs under a sanitizer, which makes everything some ten times slower.
+function support.sanitized()
+  return package.cpath:find("build/[at]san/") ~= nil
+end
+
+--- A function that gives random integers from 1 to n, the same for the same seed. (xorshift)
+function support.random(seed)
+  local x = seed
+  return function(n)
+    x = x ~ (x << 13)
+    x = x ~ (x >> 7)
+    x = x ~ (x << 17)
+    return (x >> 1) % n + 1
+  end
+end
+
 --- The path of a shared object that was built for the specs.
 function support.shared(name)
   local core = assert(package.searchpath("rotor.core", package.cpath))

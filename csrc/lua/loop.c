@@ -249,7 +249,8 @@ static int l_advance(lua_State *L)
     for (uint64_t next = ll->virtual_ms; next <= until;) {
         ll->virtual_ms = next > ll->virtual_ms ? next : ll->virtual_ms;
         do
-            (void)run(L, rotor_loop_turn);
+            if (rotor_loop_turn(ll->loop))
+                return luaL_error(L, "the loop is running already; a transition cannot advance it");
         while (is_busy(ll->loop));
         next = rotor_wheel_next(&ll->loop->wheel);
     }

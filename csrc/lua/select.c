@@ -36,33 +36,40 @@ static int base_of(uint32_t i)
 
 /* -- the cases --------------------------------------------------------------------------------- */
 
-static int complain(lua_State *L, int index, const char *verb)
+/* [-0, +0, -] The kind of the object at `index`; NULL: it is no userdata of rotor's. What another library's
+** begins with may be anything, so it is only looked up. */
+static const rotor__kind *kind_of(lua_State *L, int index)
 {
     const rotor__object *object = lua_touserdata(L, index);
+    if (!object || lua_rawlen(L, index) < sizeof *object || !lua_getmetatable(L, index))
+        return NULL;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, object->kind);
+    bool is_ours = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return is_ours ? object->kind : NULL;
+}
+
+static int complain(lua_State *L, int index, const char *verb)
+{
+    const rotor__kind *kind = kind_of(L, index);
+    const rotor__waitable *waitables = kind ? kind->waitables : NULL;
+    const char *given = luaL_tolstring(L, index, NULL);
     luaL_Buffer b;
     luaL_buffinit(L, &b);
-    if (object && lua_rawlen(L, index) >= sizeof *object && luaL_getmetafield(L, index, "__name")) {
-        lua_pop(L, 1);
-        for (const rotor__waitable *w = object->kind->waitables; w && w->verb; w++) {
-            luaL_addstring(&b, w == object->kind->waitables ? "; it can be: " : ", ");
-            luaL_addstring(&b, w->verb);
-        }
+    for (const rotor__waitable *w = waitables; w && w->verb; w++) {
+        luaL_addstring(&b, w == waitables ? "; it can be: " : ", ");
+        luaL_addstring(&b, w->verb);
     }
     luaL_pushresult(&b);
-    const char *given = luaL_tolstring(L, index, NULL);
     return luaL_error(L, "task.select cannot wait for { %s = %s }%s", verb, given,
-                      lua_tostring(L, -2));
+                      lua_tostring(L, -1));
 }
 
 /* [-0, +0, v] How the object at `index` is waited for. */
 static const rotor__waitable *find_verb(lua_State *L, int index, const char *verb)
 {
-    const rotor__object *object = lua_touserdata(L, index);
-    if (!object || lua_rawlen(L, index) < sizeof *object ||
-        !luaL_getmetafield(L, index, "__metatable"))
-        complain(L, index, verb);
-    lua_pop(L, 1);
-    for (const rotor__waitable *w = object->kind->waitables; w && w->verb; w++)
+    const rotor__kind *kind = kind_of(L, index);
+    for (const rotor__waitable *w = kind ? kind->waitables : NULL; w && w->verb; w++)
         if (strcmp(w->verb, verb) == 0)
             return w;
     complain(L, index, verb);

@@ -271,9 +271,12 @@ static int handle_join(lua_State *L)
 {
     handle_object *h = check_handle(L, 1);
     uint64_t ms = rotor__lua_check_ms(L, 2);
-    if (has_ended(h))
+    rotor__task *t = rotor__lua_vm(L)->tasks->running;
+    if (has_ended(h) && !(t && t->L == L)) /* then a program may ask, too */
         return push_results(L, h);
-    rotor__task *t = rotor__task_here(L);
+    t = rotor__task_here(L);
+    if (has_ended(h))
+        return rotor__task_breathe(L, t, push_results(L, h));
     uint64_t deadline = ms == ROTOR_NEVER ? ms : t->machine.loop->now + ms;
     return rotor__task_wait(L, t, join_queue(L, 1), 0, deadline, 0, joined);
 }
