@@ -7,6 +7,7 @@
 #include "core/alloc.h"
 #include "core/buf.h"
 #include "core/deadline.h"
+#include "core/dump.h"
 #include "core/error.h"
 #include "core/future.h"
 #include "core/io.h"

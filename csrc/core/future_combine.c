@@ -2,6 +2,8 @@
 **
 ** What a combinator waits for is dropped with it, so nothing is ever called for one that is gone. A
 ** function of the user's may well drop the future that it works for: each call holds a reference. */
+#include <stdio.h>
+
 #include "future.h"
 #include "private.h"
 
@@ -313,12 +315,18 @@ static void alarm_drop(rotor_machine *m)
     rotor__future_unref(&((alarm_machine *)m)->timed->out);
 }
 
+static void alarm_describe(const rotor_machine *m, char *text, size_t size)
+{
+    snprintf(text, size, "a future");
+}
+
 static const rotor_type alarm_type = {
     .name = "future timeout",
     .size = sizeof(alarm_machine),
     .create = alarm_create,
     .timeout = alarm_timeout,
     .drop = alarm_drop,
+    .describe = alarm_describe,
 };
 
 static rotor_future *timed_abandon(rotor_future *out)

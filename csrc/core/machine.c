@@ -27,7 +27,8 @@ static int grow_slots(rotor_loop *loop)
 
 const char *rotor_machine_name(const rotor_machine *m)
 {
-    return m->type->name_of ? m->type->name_of(m) : m->type->name;
+    bool created = m->flags & ROTOR__CREATED;
+    return created && m->type->name_of ? m->type->name_of(m) : m->type->name;
 }
 
 rotor_machine *rotor_find(rotor_loop *loop, rotor_handle handle)
@@ -320,7 +321,7 @@ static void succeed(rotor_machine *m, rotor_machine *heir)
     if (m->flags & ROTOR__KIN)
         inherit_family(heir, m);
     heir->flags |= ROTOR__CREATED;
-    heir->status = m->status; /* if it is to end */
+    heir->status = m->status; /* if it is to end; or else since when it waits */
     m->status = 0;
     loop->slots[m->self.slot].machine = heir;
     enqueue(heir, ROTOR__AGAIN | (m->flags & owed));
@@ -359,6 +360,7 @@ static int allocate(rotor_loop *loop, const rotor_type *type, void *seed, rotor_
     m->loop = loop;
     m->self = (rotor_handle){loop->free_slot, slot->generation};
     m->parent = parent;
+    m->since = (uint32_t)loop->now;
     slot->machine = m;
     loop->free_slot = slot->next_free;
     if (loop->count++ == loop->idlers)
@@ -430,9 +432,17 @@ static inline void set_deadline(rotor_machine *m, uint64_t at)
         rotor__loop_arm(loop, at);
 }
 
+/* It waits from now on. */
+static inline void wait_until(rotor_machine *m, uint64_t at)
+{
+    if (!(m->flags & ROTOR__END))
+        m->since = (uint32_t)m->loop->now;
+    set_deadline(m, at);
+}
+
 void rotor__machine_until(rotor_machine *m, uint64_t at)
 {
-    set_deadline(m, at);
+    wait_until(m, at);
 }
 
 static void settle_rest(rotor_machine *m, rotor_scope *scope, rotor_response r)
@@ -443,7 +453,7 @@ static void settle_rest(rotor_machine *m, rotor_scope *scope, rotor_response r)
     }
     switch (r.kind) {
     case ROTOR_OK:
-        set_deadline(m, r.deadline);
+        wait_until(m, r.deadline);
         break;
     case ROTOR_DONE:
         end(m, 0, false);
@@ -464,7 +474,7 @@ static void settle_rest(rotor_machine *m, rotor_scope *scope, rotor_response r)
 static inline void settle(rotor_machine *m, rotor_scope *scope, rotor_response r)
 {
     if (r.kind == ROTOR_OK)
-        set_deadline(m, r.deadline);
+        wait_until(m, r.deadline);
     else
         settle_rest(m, scope, r);
 }
@@ -537,6 +547,7 @@ static void run(rotor_machine *m)
     }
     rotor_handle self = m->self;
     rotor_loop *loop = m->loop;
+    int status = m->status;      /* if it is to end, as what comes before may have it wait */
     if (m->flags & ROTOR__LATER) /* asked for while it was queued for now */
         enqueue_in(&loop->later, m, 0);
     if (deferred) { /* also before rotor_end(): whoever gave a seed relies on `create` to see it */
@@ -545,7 +556,7 @@ static void run(rotor_machine *m)
             return;
     }
     if (owed & ROTOR__END) {
-        end(m, m->status, false);
+        end(m, status, false);
         return;
     }
     if (owed & ROTOR__AGAIN) {
@@ -655,6 +666,7 @@ int rotor_add(rotor_loop *loop, const rotor_type *type, void *seed, rotor_handle
     if (!loop->busy) {
         uv_update_time(loop->uv); /* the present event is this call */
         rotor__loop_enter(loop);
+        m->since = (uint32_t)loop->now;
         error = create(m, seed);
         rotor__loop_leave(loop);
     } else {

@@ -139,6 +139,11 @@ struct rotor_type {
     ** a failed create, the end of the loop. Its ios are closed already, so `drop` may close their
     ** descriptors. */
     void (*drop)(rotor_machine *m);
+
+    /* No transition: say in words what the machine waits for, for dump.h: into `text`, cut to `size`
+    ** bytes with the final NUL. To be called at any time after `create` has begun, in between
+    ** transitions or during one. NULL: its ios, its deadline, or a wakeup, which the loop sees. */
+    void (*describe)(const rotor_machine *m, char *text, size_t size);
 };
 
 /* The part of a machine that is the loop's; the first member of every machine's struct. */
@@ -158,7 +163,10 @@ struct rotor_machine {
     rotor_machine *next; /* in the loop's queue of machines to run */
     rotor_io *ios;       /* those open or closing */
     uint32_t flags;
-    int status;
+    union {
+        int status;     /* once it is to end: how */
+        uint32_t since; /* before: when it began to wait; low bits of the loop's clock */
+    };
 };
 
 /* The machine's name for messages: of its type, or a stream's protocol's. */

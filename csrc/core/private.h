@@ -162,7 +162,7 @@ static inline rotor_response rotor__succeed(rotor_scope *scope, rotor_machine *h
     return (rotor_response){ROTOR__SUCCEED, 0, 0};
 }
 
-/* Set the deadline of `m` from outside its transitions, for those that belong to it. */
+/* Have `m` wait until `at` from outside its transitions, for those that belong to it. */
 void rotor__machine_until(rotor_machine *m, uint64_t at);
 
 /* Whether `m` lets rotor_loop_run() return when there are only such machines: for what is kept in case it

@@ -1,4 +1,5 @@
 /* The machine of a call: its deadlines, what becomes of what transitions answer, and what they may ask. */
+#include <stdio.h>
 #include <string.h>
 
 #include "client_private.h"
@@ -450,6 +451,17 @@ static const char *call_name(const rotor_machine *m)
     return ((const rotor_http_call *)m)->requester->name;
 }
 
+static void describe(const rotor_machine *m, char *text, size_t size)
+{
+    const rotor_http_call *c = (const rotor_http_call *)m;
+    bool connecting = c->conn && c->conn->state == CONN__CONNECTING;
+    const char *what = c->origin || !c->conn          ? "a connection"
+                       : connecting                   ? "connecting"
+                       : c->conn->state == CONN__BODY ? "the body of a response"
+                                                      : "a response";
+    snprintf(text, size, "%s", what);
+}
+
 static const rotor_type call_type = {
     .name = "http call",
     .size = sizeof(rotor_http_call),
@@ -459,6 +471,7 @@ static const rotor_type call_type = {
     .wakeup = on_wakeup,
     .timeout = on_timeout,
     .drop = on_drop,
+    .describe = describe,
 };
 
 int rotor_http_client_call(rotor_http_client *client, rotor_http_ask *ask,

@@ -1,4 +1,6 @@
 /* Ending a server gently: a machine that waits for its connections to end, but not for ever. */
+#include <stdio.h>
+
 #include "private.h"
 
 enum { DRAIN_MS = 30000 };
@@ -71,12 +73,18 @@ static void on_drop(rotor_machine *m)
     rotor_http_server_release(d->server);
 }
 
+static void describe(const rotor_machine *m, char *text, size_t size)
+{
+    snprintf(text, size, "the connections of a server to end");
+}
+
 static const rotor_type drainer_type = {
     .name = "http drain",
     .size = sizeof(drainer),
     .create = on_create,
     .timeout = on_timeout,
     .drop = on_drop,
+    .describe = describe,
 };
 
 int rotor_http_drain(rotor_loop *loop, rotor_handle listener, uint32_t drain_ms,

@@ -3,6 +3,7 @@
 ** Nothing is queued, in or out: what cannot be sent is the sender's to send again. */
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "../core/private.h"
@@ -225,6 +226,16 @@ static const char *datagram_name(const rotor_machine *m)
     return ((const rotor_datagram *)m)->protocol->name;
 }
 
+static void describe(const rotor_machine *m, char *text, size_t size)
+{
+    const rotor_datagram *d = (const rotor_datagram *)m;
+    char own[ROTOR_ADDRESS_SIZE] = "", peer[ROTOR_ADDRESS_SIZE] = "";
+    (void)rotor_datagram_local(d, own, sizeof own);
+    bool connected = rotor_datagram_peer(d, peer, sizeof peer) == 0;
+    snprintf(text, size, "datagrams%s on %s%s%s", d->flags & BLOCKED ? ", or room to send," : "",
+             own, connected ? ", peer " : "", peer);
+}
+
 const rotor_type rotor_datagram_type = {
     .name = "datagram",
     .size = sizeof(rotor_datagram),
@@ -235,4 +246,5 @@ const rotor_type rotor_datagram_type = {
     .timeout = on_timeout,
     .wakeup = on_wakeup,
     .drop = on_drop,
+    .describe = describe,
 };

@@ -1,5 +1,6 @@
 /* The listener: accepts, and makes a stream of each connection. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -163,6 +164,15 @@ static void on_drop(rotor_machine *m)
         l->options.closed(l->options.seed);
 }
 
+static void describe(const rotor_machine *m, char *text, size_t size)
+{
+    char where[ROTOR_ADDRESS_SIZE];
+    bool waits = m->flags & ROTOR__WAITS; /* for a slot or a descriptor */
+    if (rotor_listener_address(m->loop, m->self, where, sizeof where))
+        where[0] = '\0';
+    snprintf(text, size, "%s on %s", waits ? "room for connections" : "connections", where);
+}
+
 static const rotor_type listener_type = {
     .name = "listener",
     .size = sizeof(listener),
@@ -174,6 +184,7 @@ static const rotor_type listener_type = {
     .timeout = on_wakeup,
     .wakeup = on_wakeup,
     .drop = on_drop,
+    .describe = describe,
 };
 
 static uint32_t descriptor_limit(void)

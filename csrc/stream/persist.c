@@ -1,5 +1,6 @@
 /* The machine that keeps one connection alive. Each try is a stream of its own, which this machine
 ** spawns and, as it has child_done, owns. */
+#include <stdio.h>
 #include <string.h>
 
 #include "../core/private.h"
@@ -172,6 +173,15 @@ static size_t persist_size(const void *seed)
     return sizeof(persist) + strlen(((const persist_seed *)seed)->address) + 1;
 }
 
+static void persist_describe(const rotor_machine *m, char *text, size_t size)
+{
+    static const char *const words[] = {[WAITING] = "the next try of",
+                                        [TRYING] = "a connection to",
+                                        [UP] = "the end of the one to"};
+    const persist *p = (const persist *)m;
+    snprintf(text, size, "%s %s", words[p->phase], p->address);
+}
+
 static const rotor_type persist_type = {
     .name = "persist",
     .size = sizeof(persist),
@@ -183,6 +193,7 @@ static const rotor_type persist_type = {
     .wakeup = persist_wakeup,
     .child_done = persist_child_done,
     .drop = persist_drop,
+    .describe = persist_describe,
 };
 
 int rotor_persist(rotor_loop *loop, const char *address, const rotor_protocol *protocol,

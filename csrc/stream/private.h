@@ -57,6 +57,9 @@ static inline bool rotor__stream_is_sending(const rotor_stream *s)
 ** error. */
 int rotor__stream_pull(rotor_stream *s, rotor_scope *scope);
 
+/* See rotor_type.describe. */
+void rotor__stream_describe(const rotor_machine *m, char *text, size_t size);
+
 /* The stream was asked to pass its connection on. */
 rotor_response rotor__stream_pass(rotor_stream *s, rotor_scope *scope);
 

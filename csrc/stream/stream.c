@@ -498,4 +498,5 @@ const rotor_type rotor_stream_type = {
     .wakeup = stream_wakeup,
     .timeout = stream_timeout,
     .drop = stream_drop,
+    .describe = rotor__stream_describe,
 };
