@@ -333,6 +333,7 @@ LUAMOD_API int luaopen_rotor_core(lua_State *L)
     rotor__lua_open_task_wait(L);
     rotor__lua_open_channel(L);
     rotor__lua_open_select(L);
+    rotor__lua_open_signal(L);
     lua_setfield(L, -2, "task");
     lua_newtable(L); /* and rotor.threads */
     rotor__lua_open_shared(L);

@@ -1,6 +1,5 @@
 /* Loops in Lua. Most functions exist twice: as a method of a loop, and in the module for the default
 ** loop; rotor__lua_args() tells which was called and where its arguments begin. */
-#include <signal.h>
 #include <string.h>
 
 #include "lua_task.h"
@@ -74,8 +73,6 @@ static rotor__lua_loop *new_loop(lua_State *L, const rotor_config *given)
     ll->vm = vm;
     ll->virtual = given->clock != NULL;
     ll->on_error = ll->context = ll->scope_object = ll->handles = ll->client = LUA_NOREF;
-    for (int i = 0; i < ROTOR__LUA_SIGNALS; i++)
-        ll->signals[i] = LUA_NOREF;
     ll->next = vm->loops;
     vm->loops = ll;
     return ll;
@@ -100,8 +97,7 @@ void rotor__lua_free_loop(rotor__lua_loop *ll)
     unref(ll, &ll->scope_object);
     unref(ll, &ll->handles);
     unref(ll, &ll->client);
-    for (int i = 0; i < ROTOR__LUA_SIGNALS; i++)
-        unref(ll, &ll->signals[i]);
+    rotor__lua_free_signals(ll);
 }
 
 void rotor__lua_push_loop(lua_State *L, rotor__lua_loop *ll)
@@ -272,70 +268,6 @@ static int l_on_error(lua_State *L)
     return 0;
 }
 
-/* -- signals ----------------------------------------------------------------------------------- */
-
-static const struct {
-    const char *name;
-    int signum;
-} signals[ROTOR__LUA_SIGNALS] = {{"HUP", SIGHUP},   {"INT", SIGINT},    {"QUIT", SIGQUIT},
-                                 {"USR1", SIGUSR1}, {"USR2", SIGUSR2},  {"TERM", SIGTERM},
-                                 {"CHLD", SIGCHLD}, {"WINCH", SIGWINCH}};
-
-static int check_signal(lua_State *L, int index)
-{
-    const char *name = luaL_checkstring(L, index);
-    for (int i = 0; i < ROTOR__LUA_SIGNALS; i++)
-        if (strcmp(name, signals[i].name) == 0)
-            return i;
-    return luaL_argerror(L, index, "a signal expected: HUP INT QUIT USR1 USR2 TERM CHLD or WINCH");
-}
-
-typedef struct signal_call {
-    int ref;
-    const char *name;
-} signal_call;
-
-static int call_signal(lua_State *D)
-{
-    const signal_call *call = lua_touserdata(D, 1);
-    lua_rawgeti(D, LUA_REGISTRYINDEX, call->ref);
-    lua_pushstring(D, call->name);
-    lua_call(D, 1, 0);
-    return 0;
-}
-
-static void on_signal(rotor_loop *loop, int signum, void *context)
-{
-    rotor__lua_loop *ll = rotor_loop_context(loop);
-    int i = 0;
-    while (signals[i].signum != signum)
-        i++;
-    signal_call call = {ll->signals[i], signals[i].name};
-    (void)rotor__lua_run(ll, call_signal, &call, "signal", call.name);
-}
-
-/* [-0, +1 or 3, e] on_signal(name, function(name) … end), or nil: not any more */
-static int l_on_signal(lua_State *L)
-{
-    int a = rotor__lua_args(L);
-    int i = check_signal(L, a);
-    bool wanted = !lua_isnoneornil(L, a + 1);
-    if (wanted)
-        luaL_checktype(L, a + 1, LUA_TFUNCTION);
-    rotor__lua_loop *ll = rotor__lua_meant(L);
-    lua_settop(L, a + 1);
-    int ref = wanted ? luaL_ref(L, LUA_REGISTRYINDEX) : LUA_NOREF;
-    int error = rotor_loop_on_signal(ll->loop, signals[i].signum, wanted ? on_signal : NULL, NULL);
-    if (error) {
-        luaL_unref(L, LUA_REGISTRYINDEX, ref);
-        return rotor__lua_fail(L, error);
-    }
-    unref(ll, &ll->signals[i]);
-    ll->signals[i] = ref;
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
 /* -- the object -------------------------------------------------------------------------------- */
 
 /* [-0, +1, e] loop.context, or a method */
@@ -373,7 +305,9 @@ static const luaL_Reg both[] = {{"run", l_run},
                                 {"now", l_now},
                                 {"count", l_count},
                                 {"on_error", l_on_error},
-                                {"on_signal", l_on_signal},
+                                {"on_signal", rotor__lua_on_signal},
+                                {"dump", rotor__lua_dump},
+                                {"dump_on_signal", rotor__lua_dump_on_signal},
                                 {"add", rotor__lua_add},
                                 {"listen", rotor__lua_listen},
                                 {"connect", rotor__lua_connect},

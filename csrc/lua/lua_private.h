@@ -19,8 +19,6 @@ typedef struct rotor__vm rotor__vm;
 typedef struct rotor__lua_trace rotor__lua_trace;
 typedef struct rotor__tasks rotor__tasks;
 
-enum { ROTOR__LUA_SIGNALS = 8 };
-
 /* A loop as Lua knows it: a userdata that stays until the Lua state closes, so that objects may keep
 ** pointing to it; `loop` is NULL once it is closed. What is noted as a reference may be LUA_NOREF. */
 typedef struct rotor__lua_loop {
@@ -36,7 +34,7 @@ typedef struct rotor__lua_loop {
     int scope_object;                /* reference to the one userdata that scopes appear as */
     int handles;                     /* reference to the table of handles in use */
     int client;                      /* reference to the HTTP client that is not made by name */
-    int signals[ROTOR__LUA_SIGNALS]; /* references to functions */
+    struct rotor__lua_signal *signals; /* all that there can be; NULL: none was asked for */
     struct rotor__lua_follower *followers;
     struct rotor__lua_loop *next;
 } rotor__lua_loop;
@@ -171,6 +169,17 @@ rotor_handle rotor__lua_check_handle(lua_State *L, int index, const rotor__lua_l
 
 void rotor__lua_push_loop(lua_State *L, rotor__lua_loop *ll);
 void rotor__lua_free_loop(rotor__lua_loop *ll);
+
+/* -- signals, and looking at a loop (signal.c, dump.c) ------------------------------------------- */
+
+/* The loop is closed. */
+void rotor__lua_free_signals(rotor__lua_loop *ll);
+
+/* [-0, +0, v] In place of the name of a signal at `index`, put what task.select can wait for. */
+void rotor__lua_replace_signal(lua_State *L, int index, rotor__lua_loop *ll);
+
+/* Print what every machine waits for. */
+void rotor__lua_print_dump(rotor__lua_loop *ll);
 
 /* -- types and protocols (class.c, machine.c, protocol.c, datagram.c) --------------------------- */
 
@@ -363,6 +372,9 @@ void rotor__lua_drop_followers(rotor__lua_loop *ll);
 /* -- functions of loops that live in other files ------------------------------------------------ */
 
 int rotor__lua_add(lua_State *L);
+int rotor__lua_on_signal(lua_State *L);
+int rotor__lua_dump(lua_State *L);
+int rotor__lua_dump_on_signal(lua_State *L);
 int rotor__lua_listen(lua_State *L);
 int rotor__lua_connect(lua_State *L);
 int rotor__lua_persist(lua_State *L);
@@ -408,6 +420,7 @@ void rotor__lua_open_task_wait(lua_State *L);
 void rotor__lua_open_task_trace(lua_State *L);
 void rotor__lua_open_channel(lua_State *L);
 void rotor__lua_open_select(lua_State *L);
+void rotor__lua_open_signal(lua_State *L);
 
 rotor__vm *rotor__lua_vm(lua_State *L);
 

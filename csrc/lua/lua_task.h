@@ -270,6 +270,13 @@ void rotor__scope_child_ended(rotor__task *t, int status);
 /* [-0, +0, m] Where L is, as seen from the function that was called, and where what runs was spawned. */
 uint32_t rotor__task_place(lua_State *L, rotor__tasks *tasks);
 
+/* [-0, +0, -] Its file and line; NULL: not known. */
+const char *rotor__task_place_of(const rotor__tasks *tasks, uint32_t place, int *line);
+
+/* For the type of tasks, see rotor_type (dump.c). */
+const char *rotor__task_name_of(const rotor_machine *m);
+void rotor__task_describe(const rotor_machine *m, char *text, size_t size);
+
 /* [-0, +1, m] "file:line", or nil. */
 void rotor__task_push_place(lua_State *L, const rotor__tasks *tasks, uint32_t place);
 

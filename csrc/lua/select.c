@@ -105,6 +105,8 @@ static void read_case(lua_State *L, rotor__task *t, selecting *s, uint32_t i)
             s->at_case = i;
         }
     } else {
+        if (strcmp(verb, "signal") == 0)
+            rotor__lua_replace_signal(L, given, rotor__task_ll(t));
         s->how[i].how = find_verb(L, given, verb);
     }
 }

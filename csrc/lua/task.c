@@ -551,10 +551,12 @@ static void on_drop(rotor_machine *m)
 const rotor_type rotor__task_type = {
     .name = "task",
     .size_of = size_of,
+    .name_of = rotor__task_name_of,
     .create = on_create,
     .wakeup = on_wakeup,
     .timeout = on_timeout,
     .drop = on_drop,
+    .describe = rotor__task_describe,
 };
 
 int rotor__task_new(rotor__lua_loop *ll, const rotor__task_seed *seed, rotor__task **task)

@@ -71,6 +71,14 @@ uint32_t rotor__task_place(lua_State *L, rotor__tasks *tasks)
     return add(p, &ar, parent, bucket);
 }
 
+const char *rotor__task_place_of(const rotor__tasks *tasks, uint32_t at, int *line)
+{
+    if (!at)
+        return NULL;
+    *line = tasks->places->places[at].line;
+    return tasks->places->places[at].source;
+}
+
 void rotor__task_push_place(lua_State *L, const rotor__tasks *tasks, uint32_t at)
 {
     if (at)

@@ -13,6 +13,7 @@ task.is_cancellation = of_core.is_cancellation
 task.sleep = of_core.sleep
 task.yield = of_core.yield
 task.check = of_core.check
+task.signal = of_core.signal
 
 task.scope = of_core.scope
 task.deadline = of_core.deadline

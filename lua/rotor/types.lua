@@ -98,6 +98,16 @@ function rotor.on_error(fn) end
 ---@return string? name
 function rotor.on_signal(name, fn) end
 
+---@return string
+function rotor.dump() end
+
+---@param name rotor.Signal
+---@param on? boolean
+---@return true?
+---@return string? message
+---@return string? name
+function rotor.dump_on_signal(name, on) end
+
 ---@param type rotor.MachineType
 ---@param seed? any
 ---@return rotor.Handle?
@@ -200,6 +210,21 @@ function Loop:on_error(fn) end
 ---@return string? message
 ---@return string? name
 function Loop:on_signal(name, fn) end
+
+--- What every machine and task waits for: a line for each, in the order of their slots, such as
+--- `echo 3.1: "\n" within 4096 bytes, peer 127.0.0.1:4242; for 1.250 s; deadline in 58.750 s`.
+--- That is its name and its handle's numbers; what it waits for; since when it does; and its
+--- deadline, if it has one. Of a task it is what it has called and where, and where it was spawned.
+---@return string lines, each with its line break
+function Loop:dump() end
+
+--- Print that to stderr whenever the process gets the signal; or, with false, not any more.
+---@param name rotor.Signal
+---@param on? boolean
+---@return true?
+---@return string? message
+---@return string? name
+function Loop:dump_on_signal(name, on) end
 
 --- Add a machine. Outside of transitions its `create` runs at once; inside, after the present one.
 ---@param type rotor.MachineType
