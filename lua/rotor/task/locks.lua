@@ -293,7 +293,8 @@ end
 
 --- Wait until all are done: true; or nil, message, "ETIMEDOUT".
 function WaitGroup:wait(seconds)
-  return self.count == 0 or self.waiting:wait(seconds)
+  if self.count == 0 then return true end
+  return self.waiting:wait(seconds)
 end
 
 local wait_group_class = class(WaitGroup)
