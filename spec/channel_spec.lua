@@ -188,7 +188,8 @@ describe("select", function()
       b:send("value")
       local key = {}
       assert.same({ key, "value" }, { task.select { { recv = a }, [key] = { recv = b } } })
-      assert.same({ "sent", true }, { task.select { { recv = a }, sent = { send = b, value = 1 } } })
+      local sending = { send = b, value = 1 }
+      assert.same({ "sent", true }, { task.select { { recv = a }, sent = sending } })
       assert.equal(1, (b:recv()))
     end)
   end)
@@ -219,7 +220,8 @@ describe("select", function()
   it("gives up after a while, or at once", function()
     inside(function()
       local channel = task.channel()
-      assert.same({ "late" }, { task.select { { recv = channel }, late = { after = 1 }, { after = 2 } } })
+      local late, later = { after = 1 }, { after = 2 }
+      assert.same({ "late" }, { task.select { { recv = channel }, late = late, later = later } })
       assert.same({ "default" }, { task.select { { recv = channel }, default = true } })
       assert.same({ "default" }, { task.select { default = true } })
       assert.same({ "late" }, { task.select { late = { after = 0 } } })
@@ -305,7 +307,8 @@ describe("channels under a million operations", function()
     -- Take the first that waits, out of everything it waits in.
     local function withdraw(actor)
       for _, case in ipairs(waiting[actor]) do
-        local queue = case.send and channels[case.channel].senders or channels[case.channel].receivers
+        local channel = channels[case.channel]
+        local queue = case.send and channel.senders or channel.receivers
         for i, entry in ipairs(queue) do
           if entry == case then
             table.remove(queue, i)
@@ -446,8 +449,8 @@ describe("channels under a million operations", function()
         return
       end
 
-      -- What is ready is done before anybody else runs, so the model is asked after; a wait is told it
-      -- before, as it runs next when it is over.
+      -- What is ready is done before anybody else runs, so the model is asked after; it is told of a
+      -- wait before, as this runs next when that is over.
       if not next(ready) then model.wait(actor, cases) end
       local results
       if kind == "wait" then
@@ -514,7 +517,7 @@ describe("channels under a million operations", function()
           channels[i] = task.channel(CAPACITIES[i])
           model.reopen(i)
         end
-        -- One that a value is on its way to keeps what it has been given, and is canceled at its next wait.
+        -- One that a value is on its way to would keep that, and be canceled at its next wait.
         local k = random(#actors)
         if random(4) == 1 and model.waits(k) then
           actors[k]:cancel()

@@ -148,7 +148,9 @@ void rotor__scope_child_ended(rotor__task *t, int status)
     } else if (status == ROTOR_ELUA) {
         rotor__lua_report(s->ll, "task", NULL); /* only the first is thrown again */
     }
-    if (status == ROTOR_ELUA)
+    if (status == ROTOR_ETIMEDOUT) /* the deadline around the scope has passed */
+        s->unwound = true;
+    if (status == ROTOR_ELUA || status == ROTOR_ETIMEDOUT)
         cancel(s);
     if (!rotor__link_first(&s->children))
         rotor__task_complete_all(&s->empty);

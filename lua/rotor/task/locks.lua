@@ -242,7 +242,7 @@ function Condition:wait(seconds)
   local mutex = self.mutex
   mutex:unlock()
   local _ <close> = setmetatable({}, { __close = function()
-    shield(nil, mutex.lock, mutex)
+    if not mutex:try_lock() then shield(nil, mutex.lock, mutex) end
   end })
   return self.waiting:wait(seconds)
 end
