@@ -334,6 +334,9 @@ LUAMOD_API int luaopen_rotor_core(lua_State *L)
     rotor__lua_open_channel(L);
     rotor__lua_open_select(L);
     rotor__lua_open_signal(L);
+    rotor__lua_open_task_conn(L);
+    rotor__lua_open_task_listen(L);
+    rotor__lua_open_task_udp(L);
     lua_setfield(L, -2, "task");
     lua_newtable(L); /* and rotor.threads */
     rotor__lua_open_shared(L);

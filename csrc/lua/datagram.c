@@ -210,8 +210,7 @@ static const char *push_text_option(lua_State *L, int index, const char *name)
     return lua_tostring(L, -1);
 }
 
-/* [-0, +2, v] The options that opening takes, from the table at `index` (or none). */
-static void check_udp_options(lua_State *L, int index, rotor_udp_options *o)
+void rotor__lua_udp_options(lua_State *L, int index, rotor_udp_options *o)
 {
     static const char *const known[] = {"peer",
                                         "max",
@@ -250,7 +249,7 @@ int rotor__lua_udp(lua_State *L)
     rotor__lua_start start;
     rotor_handle handle;
     lua_settop(L, a + 2);
-    check_udp_options(L, a + 2, &options);
+    rotor__lua_udp_options(L, a + 2, &options);
     rotor__lua_loop *ll = rotor__lua_meant(L);
     int failure = rotor__lua_begin(L, ll, a + 1, &start);
     if (failure)

@@ -36,6 +36,9 @@ struct rotor__socket_object {
 
 extern const rotor__kind rotor__kind_socket;
 
+/* [-0, +2, v] The options that opening takes, from the table at `index` (or none). */
+void rotor__lua_udp_options(lua_State *L, int index, rotor_udp_options *o);
+
 /* [-0, +0, -] Keep the string on top, which stands for `address`, with the socket object at `index`. */
 static inline void rotor__lua_keep_address(lua_State *L, int index, int uservalue,
                                            rotor__known_address *known,

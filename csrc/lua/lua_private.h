@@ -421,6 +421,9 @@ void rotor__lua_open_task_trace(lua_State *L);
 void rotor__lua_open_channel(lua_State *L);
 void rotor__lua_open_select(lua_State *L);
 void rotor__lua_open_signal(lua_State *L);
+void rotor__lua_open_task_conn(lua_State *L);
+void rotor__lua_open_task_listen(lua_State *L);
+void rotor__lua_open_task_udp(lua_State *L);
 
 rotor__vm *rotor__lua_vm(lua_State *L);
 

@@ -196,6 +196,13 @@ static uint32_t descriptor_limit(void)
     return n > 2 * SPARE_DESCRIPTORS ? n - SPARE_DESCRIPTORS : n / 2 + 1;
 }
 
+uint32_t rotor__listen_most(const rotor_loop *loop, uint32_t asked)
+{
+    uint32_t most = asked ? asked : descriptor_limit();
+    size_t capacity = rotor_loop_capacity(loop);
+    return most > capacity ? (uint32_t)capacity : most;
+}
+
 int rotor_listen(rotor_loop *loop, const char *address, const rotor_protocol *protocol,
                  const rotor_listen_options *given, rotor_handle *handle)
 {
@@ -203,10 +210,7 @@ int rotor_listen(rotor_loop *loop, const char *address, const rotor_protocol *pr
     rotor__listenings sockets = {0};
     if (given)
         options = *given;
-    if (options.connections == 0)
-        options.connections = descriptor_limit();
-    if (options.connections > rotor_loop_capacity(loop))
-        options.connections = (uint32_t)rotor_loop_capacity(loop);
+    options.connections = rotor__listen_most(loop, options.connections);
     if (options.failed)
         *options.failed = NULL;
     if (handle)

@@ -103,6 +103,9 @@ int rotor__listenings_open(rotor__listenings *set, rotor_loop *loop, const char 
 /* Close those that are in the set and were not inherited; free its memory. */
 void rotor__listenings_release(rotor__listenings *set);
 
+/* How many machines the loop may have while somebody accepts, who asked for so many, or for 0. */
+uint32_t rotor__listen_most(const rotor_loop *loop, uint32_t asked);
+
 /* It is a listener's now, and not for another program, nor for another "inherited". */
 void rotor__listening_take(const rotor__listening *l);
 

@@ -22,6 +22,10 @@ task.shield = of_core.shield
 task.channel = of_core.channel
 task.select = of_core.select
 
+task.connect = of_core.connect
+task.listen = of_core.listen
+task.udp = of_core.udp
+
 task.mutex = locks.mutex
 task.rwlock = locks.rwlock
 task.semaphore = locks.semaphore

@@ -1,0 +1,100 @@
+/* Connections of tasks: what the files about them share.
+**
+** A connection is two things with lives of their own: the object that Lua has, and the stream, which may end
+** before (the peer has gone) or after (what was written is still being sent). The object finds the stream by
+** its handle; the stream knows the object until that is closed. */
+#ifndef ROTOR_LUA_CONN_H
+#define ROTOR_LUA_CONN_H
+
+#include "../core/private.h"
+#include "lua_task.h"
+
+typedef struct rotor__conn rotor__conn;
+
+typedef struct rotor__conn_stream {
+    rotor_stream stream;
+    rotor__conn *conn; /* NULL: nobody has it any more */
+    bool ending, abort;
+    bool inside; /* one of its transitions runs a task */
+} rotor__conn_stream;
+
+enum rotor__read_mode {
+    ROTOR__READ_SOME, /* at least one byte, and at most `size` */
+    ROTOR__READ_BYTES,
+    ROTOR__READ_UNTIL,
+    ROTOR__READ_ALL
+};
+
+/* What a task waits to read. */
+typedef struct rotor__reading {
+    uint8_t mode;
+    bool lines; /* UNTIL: what comes before the end is one, too */
+    uint16_t delimiter_len;
+    uint32_t size;         /* exactly, or at most */
+    const char *delimiter; /* of a string on the stack of who waits */
+} rotor__reading;
+
+struct rotor__conn {
+    rotor__object object;
+    rotor__lua_loop *ll;
+    rotor_handle stream;
+    rotor_buf rest; /* what has come before the connection broke, and was not read yet */
+    rotor__reading want;
+    size_t found;          /* one more than where the delimiter is; 0: not known */
+    rotor__waits reading;  /* one at most; also who connects */
+    rotor__waits readable; /* those who select */
+    rotor__waits writing, flushing;
+    int error;   /* with which the connection broke, or could not be made; 0 */
+    bool open;   /* it is made */
+    bool eof;    /* the peer has closed its direction */
+    bool closed; /* by whoever has the object */
+};
+
+extern const rotor__kind rotor__kind_conn;
+extern const rotor_protocol rotor__conn_protocol; /* its seed is the rotor__conn, or NULL */
+
+/* [-0, +1, m] One without a stream. */
+rotor__conn *rotor__conn_new(lua_State *L, rotor__lua_loop *ll);
+
+static inline rotor__conn *rotor__conn_check(lua_State *L)
+{
+    return rotor__lua_check(L, 1, &rotor__kind_conn);
+}
+
+/* NULL once it has ended. */
+static inline rotor__conn_stream *rotor__conn_stream_of(const rotor__conn *c)
+{
+    return c->ll->loop ? (rotor__conn_stream *)rotor_find(c->ll->loop, c->stream) : NULL;
+}
+
+/* Have the stream ask what is waited for, unless it is about to. */
+static inline void rotor__conn_wake(rotor__conn_stream *s)
+{
+    if (!s->inside)
+        (void)rotor_wake(s->stream.machine.loop, s->stream.machine.self);
+}
+
+/* What the stream is to wait for. */
+rotor_intent rotor__conn_next(const rotor__conn_stream *s);
+
+/* [-0, +3, m] nil, "NAME: message (text)", "NAME". Returns 3. */
+int rotor__conn_fail_at(lua_State *L, int error, const char *text);
+
+/* [-0, +0, v] The task that runs, if it is of that loop. */
+rotor__task *rotor__conn_task(lua_State *L, const rotor__lua_loop *ll);
+
+/* [-0, +0, v] The loop of the task that runs, or the default one. */
+rotor__lua_loop *rotor__conn_loop(lua_State *L);
+
+static inline uint64_t rotor__task_deadline(const rotor__task *t, uint64_t ms)
+{
+    return ms == ROTOR_NEVER ? ms : t->machine.loop->now + ms;
+}
+
+/* For task.select { readable = conn } (task_conn_read.c). */
+int rotor__conn_poll_readable(lua_State *L, int index);
+rotor__waits *rotor__conn_readable_queue(lua_State *L, int index);
+
+extern const luaL_Reg rotor__conn_read_methods[];
+
+#endif

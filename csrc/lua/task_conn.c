@@ -1,0 +1,445 @@
+/* Connections of tasks: connecting, writing, closing; and the protocol that all of them run.
+**
+** The stream waits for what tasks wait for. When that is there, the task runs inside of the stream's
+** transition, and what it waits for next is what the transition answers; so reading what has come, answering
+** it and waiting for more is one dispatch, with one write. A task that asks at another time wakes the
+** stream. */
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lua_conn.h"
+
+static int poll_writable(lua_State *L, int index);
+static rotor__waits *writable_queue(lua_State *L, int index);
+
+static const rotor__waitable waitables[] = {
+    {"readable", rotor__conn_poll_readable, rotor__conn_readable_queue},
+    {"writable", poll_writable, writable_queue},
+    {NULL, NULL, NULL}};
+const rotor__kind rotor__kind_conn = {"rotor.task.conn", waitables};
+
+/* Unsent output with which writing waits, and until how much is left. */
+enum { HIGH_WATER = 65536, LOW_WATER = HIGH_WATER / 2 };
+
+/* -- the protocol ------------------------------------------------------------------------------ */
+
+rotor_intent rotor__conn_next(const rotor__conn_stream *s)
+{
+    const rotor__conn *c = s->conn;
+    rotor_intent intent = rotor_intent_sleep();
+    if (s->ending || !c)
+        return s->abort ? rotor_intent_abort() : rotor_intent_done();
+    if (rotor__waits_first(&c->reading)) {
+        const rotor__reading *want = &c->want;
+        if (want->mode == ROTOR__READ_UNTIL)
+            intent = rotor_expect_delimiter(want->delimiter, want->delimiter_len, want->size);
+        else if (want->mode == ROTOR__READ_SOME)
+            intent = rotor_expect_bytes(1);
+        else
+            intent = rotor_expect_bytes(want->size + (want->mode == ROTOR__READ_ALL));
+    } else if (rotor__waits_first(&c->readable)) {
+        intent = rotor_expect_bytes(1);
+    }
+    if (rotor__waits_first(&c->writing))
+        return rotor_and_flush(intent, LOW_WATER);
+    return rotor__waits_first(&c->flushing) ? rotor_and_flush(intent, 0) : intent;
+}
+
+/* Run the first who waits there, and wait for what is waited for then. */
+static rotor_intent tell(rotor__conn_stream *s, rotor__waits *queue)
+{
+    rotor__wait *wait = rotor__waits_first(queue);
+    if (wait) {
+        s->inside = true;
+        rotor__task_complete_now(wait, 0);
+        s->inside = false;
+    }
+    return rotor__conn_next(s);
+}
+
+static rotor__waits *readers(rotor__conn *c)
+{
+    return rotor__waits_first(&c->reading) ? &c->reading : &c->readable;
+}
+
+static rotor_intent on_create(rotor_stream *stream, rotor_scope *scope, void *seed)
+{
+    rotor__conn_stream *s = (rotor__conn_stream *)stream;
+    if (seed)
+        s->conn = seed;
+    if (!s->conn)
+        return rotor_intent_abort();
+    s->conn->open = true;
+    return tell(s, &s->conn->reading);
+}
+
+static rotor_intent on_bytes_read(rotor_stream *stream, rotor_scope *scope, size_t n)
+{
+    rotor__conn_stream *s = (rotor__conn_stream *)stream;
+    rotor__conn *c = s->conn;
+    if (!c)
+        return rotor__conn_next(s);
+    if (rotor__waits_first(&c->reading)) {
+        rotor_intent next = rotor__conn_next(s);
+        if (next.kind != stream->intent.kind || next.size != stream->intent.size)
+            return next; /* who waited for that does no more */
+        if (next.kind == ROTOR_EXPECT_DELIMITER) {
+            if (next.delimiter != stream->intent.delimiter)
+                return next;
+            c->found = n + 1;
+        }
+    }
+    return tell(s, readers(c));
+}
+
+static rotor_intent on_bytes_flushed(rotor_stream *stream, rotor_scope *scope)
+{
+    rotor__conn_stream *s = (rotor__conn_stream *)stream;
+    rotor__conn *c = s->conn;
+    if (!c)
+        return rotor__conn_next(s);
+    if (rotor_stream_unsent(stream) == 0)
+        rotor__task_complete_all(&c->flushing);
+    return tell(s, &c->writing);
+}
+
+static rotor_intent on_wakeup(rotor_stream *stream, rotor_scope *scope)
+{
+    return rotor__conn_next((rotor__conn_stream *)stream);
+}
+
+/* All that read later find it without asking the stream again. */
+static rotor_intent on_exception(rotor_stream *stream, rotor_scope *scope, int reason)
+{
+    rotor__conn_stream *s = (rotor__conn_stream *)stream;
+    rotor__conn *c = s->conn;
+    if (!c)
+        return rotor__conn_next(s);
+    if (reason == ROTOR_EEOF) {
+        c->eof = true;
+        rotor__task_complete_all(&c->readable);
+    }
+    return tell(s, &c->reading);
+}
+
+static void complete_all(rotor__conn *c)
+{
+    rotor__task_complete_all(&c->reading);
+    rotor__task_complete_all(&c->readable);
+    rotor__task_complete_all(&c->writing);
+    rotor__task_complete_all(&c->flushing);
+}
+
+static void on_fatal(rotor_stream *stream, rotor_scope *scope, int error)
+{
+    rotor__conn *c = ((rotor__conn_stream *)stream)->conn;
+    if (!c)
+        return;
+    c->error = error;
+    (void)rotor_buf_return(&stream->input);
+    c->rest = stream->input;
+    stream->input = (rotor_buf)ROTOR_BUF_INIT;
+    complete_all(c);
+}
+
+const rotor_protocol rotor__conn_protocol = {
+    .name = "task.conn",
+    .size = sizeof(rotor__conn_stream),
+    .create = on_create,
+    .bytes_read = on_bytes_read,
+    .bytes_flushed = on_bytes_flushed,
+    .wakeup = on_wakeup,
+    .exception = on_exception,
+    .fatal = on_fatal,
+    /* Who writes waits, but who reads is not to wait for that, or two who write to each other would wait
+    ** for ever. */
+    .high_water = SIZE_MAX,
+};
+
+/* -- what the files share ---------------------------------------------------------------------- */
+
+rotor__conn *rotor__conn_new(lua_State *L, rotor__lua_loop *ll)
+{
+    rotor__lua_check_not_closing(L, ll->vm);
+    rotor__conn *c = rotor__lua_new(L, &rotor__kind_conn, sizeof *c, 0);
+    c->ll = ll;
+    c->stream = ROTOR_NO_HANDLE;
+    return c;
+}
+
+int rotor__conn_fail_at(lua_State *L, int error, const char *text)
+{
+    rotor__lua_fail(L, error);
+    lua_pushfstring(L, "%s (%s)", lua_tostring(L, -2), text);
+    lua_replace(L, -3);
+    return 3;
+}
+
+rotor__task *rotor__conn_task(lua_State *L, const rotor__lua_loop *ll)
+{
+    rotor__task *t = rotor__task_here(L);
+    if (rotor__task_ll(t) != ll)
+        luaL_error(L, "a socket of another loop than the task's");
+    return t;
+}
+
+rotor__lua_loop *rotor__conn_loop(lua_State *L)
+{
+    const rotor__tasks *tasks = rotor__lua_vm(L)->tasks;
+    if (tasks->running || tasks->candidate == L)
+        return rotor__task_ll(rotor__task_here(L));
+    return rotor__lua_meant(L);
+}
+
+/* -- closing ----------------------------------------------------------------------------------- */
+
+/* Nobody uses it any more, in whichever state it is. */
+static void leave(rotor__conn *c, bool abort)
+{
+    rotor__conn_stream *s = rotor__conn_stream_of(c);
+    c->closed = true;
+    rotor_buf_fini(&c->rest);
+    complete_all(c);
+    if (!s || (s->ending && !abort))
+        return;
+    s->conn = NULL;
+    s->ending = true;
+    s->abort = abort;
+    if (!c->open || abort) /* of one that closes, no transition would hear */
+        (void)rotor_end(s->stream.machine.loop, s->stream.machine.self, 0);
+    else
+        rotor__conn_wake(s);
+}
+
+/* [-0, +1, e] close(): what was written is sent in the background. Idempotent. */
+static int conn_close(lua_State *L)
+{
+    leave(rotor__conn_check(L), false);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* [-0, +1, e] abort(): at once; a TCP peer sees a reset. Idempotent. */
+static int conn_abort(lua_State *L)
+{
+    rotor__conn *c = rotor__conn_check(L);
+    const rotor__conn_stream *s = rotor__conn_stream_of(c);
+    if (s && c->open) {
+        const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+        (void)setsockopt(s->stream.io.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    }
+    leave(c, true);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int conn_gc(lua_State *L)
+{
+    leave(rotor__conn_check(L), false);
+    return 0;
+}
+
+/* -- connecting -------------------------------------------------------------------------------- */
+
+/* [address, conn] */
+static int connected(lua_State *L, int status, lua_KContext context)
+{
+    rotor__conn *c = lua_touserdata(L, 2);
+    bool unwinds;
+    if (!rotor__task_was_completed(L, &unwinds)) {
+        leave(c, false);
+        return unwinds ? rotor__task_unwind(L) : rotor__lua_fail(L, ROTOR_ETIMEDOUT);
+    }
+    if (c->error)
+        return rotor__conn_fail_at(L, c->error, lua_tostring(L, 1));
+    lua_settop(L, 2);
+    return 1;
+}
+
+/* [-0, +1 or 3, e] connect(address[, options]) */
+static int l_connect(lua_State *L)
+{
+    static const char *const known[] = {"timeout", "delay", "keepalive", NULL};
+    const char *address = rotor__lua_check_address(L, 1);
+    rotor_connect_options options = {0};
+    lua_settop(L, 2);
+    rotor__lua_check_options(L, 2, known);
+    options.timeout_ms = rotor__lua_option_ms(L, 2, "timeout");
+    options.delay = rotor__lua_option_bool(L, 2, "delay");
+    options.keepalive_s = (uint32_t)rotor__lua_option(L, 2, "keepalive", 1, 32767);
+    rotor__task *t = rotor__task_here(L);
+    rotor__lua_loop *ll = rotor__task_ll(t);
+    rotor__conn *c = rotor__conn_new(L, ll);
+    lua_replace(L, 2);
+    int error = rotor_connect(ll->loop, address, &rotor__conn_protocol, &options, &c->stream);
+    if (error)
+        return rotor__conn_fail_at(L, error, address);
+    rotor__conn_stream_of(c)->conn = c; /* its create is called later, if ever */
+    return rotor__task_wait(L, t, &c->reading, 0, ROTOR_NEVER, 0, connected);
+}
+
+/* -- writing ----------------------------------------------------------------------------------- */
+
+/* [-0, +3, m] Why nothing can be written. */
+static int fail_write(lua_State *L, const rotor__conn *c)
+{
+    return rotor__lua_fail(L, c->error && !c->closed ? c->error : ROTOR_ECLOSED);
+}
+
+static int written(lua_State *L, int status, lua_KContext context)
+{
+    const rotor__conn *c = lua_touserdata(L, 1);
+    if (!rotor__task_completed(L))
+        return rotor__lua_fail(L, ROTOR_ETIMEDOUT);
+    if (c->closed || !rotor__conn_stream_of(c))
+        return fail_write(L, c);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* [-0, +1 or 3, e] write(...) strings: waits while too much is unsent */
+static int conn_write(lua_State *L)
+{
+    rotor__conn *c = rotor__conn_check(L);
+    int last = lua_gettop(L);
+    for (int i = 2; i <= last; i++)
+        luaL_checkstring(L, i);
+    rotor__task *t = rotor__conn_task(L, c->ll);
+    rotor__conn_stream *s = rotor__conn_stream_of(c);
+    if (c->closed || !s)
+        return fail_write(L, c);
+    for (int i = 2; i <= last; i++) {
+        size_t len;
+        const char *data = lua_tolstring(L, i, &len);
+        int error = rotor_stream_write(&s->stream, data, len);
+        if (error)
+            return rotor__lua_fail(L, error);
+    }
+    if (rotor_stream_unsent(&s->stream) < HIGH_WATER) {
+        lua_pushboolean(L, 1);
+        return rotor__task_breathe(L, t, 1);
+    }
+    rotor__conn_wake(s);
+    lua_settop(L, 1);
+    return rotor__task_wait(L, t, &c->writing, 0, ROTOR_NEVER, 0, written);
+}
+
+/* [-0, +1 or 3, e] flush([seconds]): until all that was written is sent */
+static int conn_flush(lua_State *L)
+{
+    rotor__conn *c = rotor__conn_check(L);
+    uint64_t ms = rotor__lua_check_ms(L, 2);
+    rotor__task *t = rotor__conn_task(L, c->ll);
+    rotor__conn_stream *s = rotor__conn_stream_of(c);
+    if (c->closed || !s)
+        return fail_write(L, c);
+    if (rotor_stream_unsent(&s->stream) == 0) {
+        lua_pushboolean(L, 1);
+        return rotor__task_breathe(L, t, 1);
+    }
+    rotor__conn_wake(s);
+    return rotor__task_wait(L, t, &c->flushing, 0, rotor__task_deadline(t, ms), 0, written);
+}
+
+/* [-0, +1 or 3, e] shutdown(): when all is sent, tell the peer that no more comes */
+static int conn_shutdown(lua_State *L)
+{
+    const rotor__conn *c = rotor__conn_check(L);
+    rotor__conn_stream *s = rotor__conn_stream_of(c);
+    if (c->closed || !s)
+        return fail_write(L, c);
+    rotor_stream_shutdown(&s->stream);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int poll_writable(lua_State *L, int index)
+{
+    const rotor__conn *c = rotor__lua_check(L, index, &rotor__kind_conn);
+    const rotor__conn_stream *s = rotor__conn_stream_of(c);
+    if (!c->closed && s && rotor_stream_unsent(&s->stream) >= HIGH_WATER)
+        return -1;
+    lua_pushboolean(L, 1); /* or writing tells */
+    return 1;
+}
+
+static rotor__waits *writable_queue(lua_State *L, int index)
+{
+    rotor__conn *c = rotor__lua_check(L, index, &rotor__kind_conn);
+    rotor__conn_wake(rotor__conn_stream_of(c));
+    return &c->writing;
+}
+
+/* -- looking ----------------------------------------------------------------------------------- */
+
+static int push_address(lua_State *L, int (*get)(const rotor_stream *, char *, size_t))
+{
+    const rotor__conn *c = rotor__conn_check(L);
+    const rotor__conn_stream *s = rotor__conn_stream_of(c);
+    char text[ROTOR_ADDRESS_SIZE];
+    int error = c->closed || !s ? ROTOR_ECLOSED : get(&s->stream, text, sizeof text);
+    if (error)
+        return rotor__lua_fail(L, error);
+    lua_pushstring(L, text);
+    return 1;
+}
+
+/* [-0, +1 or 3, e] */
+static int conn_peer(lua_State *L)
+{
+    return push_address(L, rotor_stream_peer);
+}
+
+/* [-0, +1 or 3, e] */
+static int conn_address(lua_State *L)
+{
+    return push_address(L, rotor_stream_local);
+}
+
+/* [-0, +1, e] */
+static int conn_closed(lua_State *L)
+{
+    lua_pushboolean(L, rotor__conn_check(L)->closed);
+    return 1;
+}
+
+/* [-0, +1, e] unsent(): bytes that were written and are still to be sent */
+static int conn_unsent(lua_State *L)
+{
+    const rotor__conn *c = rotor__conn_check(L);
+    const rotor__conn_stream *s = rotor__conn_stream_of(c);
+    lua_pushinteger(L, s ? (lua_Integer)rotor_stream_unsent(&s->stream) : 0);
+    return 1;
+}
+
+static int conn_tostring(lua_State *L)
+{
+    const rotor__conn *c = rotor__conn_check(L);
+    const rotor__conn_stream *s = rotor__conn_stream_of(c);
+    char peer[ROTOR_ADDRESS_SIZE];
+    if (c->closed || !s || rotor_stream_peer(&s->stream, peer, sizeof peer))
+        lua_pushliteral(L, "rotor.task.conn (closed)");
+    else
+        lua_pushfstring(L, "rotor.task.conn: %s", peer);
+    return 1;
+}
+
+static const luaL_Reg methods[] = {{"write", conn_write},       {"flush", conn_flush},
+                                   {"shutdown", conn_shutdown}, {"close", conn_close},
+                                   {"abort", conn_abort},       {"peer", conn_peer},
+                                   {"address", conn_address},   {"closed", conn_closed},
+                                   {"unsent", conn_unsent},     {NULL, NULL}};
+
+static const luaL_Reg meta[] = {
+    {"__gc", conn_gc}, {"__close", conn_close}, {"__tostring", conn_tostring}, {NULL, NULL}};
+
+void rotor__lua_open_task_conn(lua_State *L)
+{
+    lua_pushcfunction(L, l_connect);
+    lua_setfield(L, -2, "connect");
+    rotor__lua_kind(L, &rotor__kind_conn, methods, meta);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &rotor__kind_conn);
+    lua_getfield(L, -1, "__index");
+    luaL_setfuncs(L, rotor__conn_read_methods, 0);
+    lua_pop(L, 2);
+}
