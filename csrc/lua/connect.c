@@ -73,10 +73,22 @@ int rotor__lua_begin(lua_State *L, rotor__lua_loop *ll, int index, rotor__lua_st
 
 /* -- listening and connecting ------------------------------------------------------------------ */
 
+/* [-0, +0, e] */
+static bool has_option(lua_State *L, int index, const char *name)
+{
+    if (lua_isnoneornil(L, index))
+        return false;
+    bool has = lua_getfield(L, index, name) != LUA_TNIL;
+    lua_pop(L, 1);
+    return has;
+}
+
 void rotor__lua_listen_options(lua_State *L, int index, rotor_listen_options *options)
 {
     options->backlog = (int)rotor__lua_option(L, index, "backlog", 1, INT_MAX);
     options->reuse_port = rotor__lua_option_bool(L, index, "reuse_port");
+    if (rotor__lua_vm(L)->thread && !has_option(L, index, "reuse_port"))
+        options->reuse_port = true; /* as they are to share the connections */
     options->ipv6_only = rotor__lua_option_bool(L, index, "ipv6_only");
     options->delay = rotor__lua_option_bool(L, index, "delay");
     options->keepalive_s = (uint32_t)rotor__lua_option(L, index, "keepalive", 1, 32767);

@@ -290,9 +290,11 @@ static int vm_gc(lua_State *L)
 {
     vm_object *object = rotor__lua_check(L, 1, &kind_vm);
     object->vm.closed = true;
+    rotor__lua_end_crews(&object->vm);
     for (rotor__lua_loop *ll = object->vm.loops; ll; ll = ll->next)
         rotor__lua_free_loop(ll);
     object->vm.loops = NULL;
+    rotor__lua_free_offloads(&object->vm);
     rotor__lua_free_traces(&object->vm);
     return 0;
 }
@@ -341,6 +343,9 @@ LUAMOD_API int luaopen_rotor_core(lua_State *L)
     lua_newtable(L); /* and rotor.threads */
     rotor__lua_open_shared(L);
     rotor__lua_open_thread_channel(L);
+    rotor__lua_open_thread(L);
     lua_setfield(L, -2, "threads");
+    lua_pushcfunction(L, rotor__lua_offload); /* for task.offload */
+    lua_setfield(L, -2, "offload");
     return 1;
 }

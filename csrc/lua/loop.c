@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lua_task.h"
+#include "lua_threads.h"
 
 const rotor__kind rotor__kind_loop = {.name = "rotor.loop"};
 
@@ -88,7 +89,11 @@ static void unref(rotor__lua_loop *ll, int *ref)
 ** process ends. */
 void rotor__lua_free_loop(rotor__lua_loop *ll)
 {
-    if (!ll->loop || rotor_loop_free(ll->loop))
+    if (!ll->loop)
+        return;
+    if (!ll->loop->busy && !ll->loop->running)
+        rotor__lua_cancel_offloads(ll);
+    if (rotor_loop_free(ll->loop))
         return;
     ll->loop = NULL;
     rotor__lua_drop_followers(ll);

@@ -24,18 +24,20 @@ typedef struct rotor__tasks rotor__tasks;
 typedef struct rotor__lua_loop {
     rotor__vm *vm;
     rotor_loop *loop;
-    rotor_scope *scope;              /* of the machine's transition that runs now */
-    rotor_response response;         /* what that transition has asked for */
-    unsigned responses;              /* how often it has asked */
-    bool virtual;                    /* its time stands still but for loop:advance() */
-    uint64_t virtual_ms;             /* then */
-    int on_error;                    /* reference to a function */
-    int context;                     /* reference to any value */
-    int scope_object;                /* reference to the one userdata that scopes appear as */
-    int handles;                     /* reference to the table of handles in use */
-    int client;                      /* reference to the HTTP client that is not made by name */
+    rotor_scope *scope;                /* of the machine's transition that runs now */
+    rotor_response response;           /* what that transition has asked for */
+    unsigned responses;                /* how often it has asked */
+    bool virtual;                      /* its time stands still but for loop:advance() */
+    uint64_t virtual_ms;               /* then */
+    int on_error;                      /* reference to a function */
+    int context;                       /* reference to any value */
+    int scope_object;                  /* reference to the one userdata that scopes appear as */
+    int handles;                       /* reference to the table of handles in use */
+    int client;                        /* reference to the HTTP client that is not made by name */
     struct rotor__lua_signal *signals; /* all that there can be; NULL: none was asked for */
     struct rotor__lua_follower *followers;
+    unsigned joins;    /* calls that wait for threads */
+    uint64_t drain_ms; /* what those have on SIGTERM */
     struct rotor__lua_loop *next;
 } rotor__lua_loop;
 

@@ -9,6 +9,7 @@
 
 #include "../core/alloc.h"
 #include "lua_task.h"
+#include "lua_threads.h"
 
 enum { SIGNALS = 8 };
 
@@ -31,6 +32,8 @@ typedef struct rotor__lua_signal {
     bool dump; /* print what all machines wait for */
     rotor__waits waits;
     waiter *waiters;
+    void (*otherwise)(
+        rotor__lua_loop *ll); /* NULL, or what is to be done if the program does nothing */
 } rotor__lua_signal;
 
 static int check_signal(lua_State *L, int index)
@@ -99,7 +102,7 @@ static void forget_the_ended(rotor_loop *loop, rotor__lua_signal *s)
 static bool is_wanted(rotor_loop *loop, rotor__lua_signal *s)
 {
     forget_the_ended(loop, s);
-    return s->ref != LUA_NOREF || s->dump || s->waiters;
+    return s->ref != LUA_NOREF || s->dump || s->waiters || s->otherwise;
 }
 
 /* Nobody here wants it, and if nobody else in this process does, it is as if there were no handler. */
@@ -122,6 +125,8 @@ static void on_signal(rotor_loop *loop, int signum, void *context)
         leave_to_system(loop, signum);
         return;
     }
+    if (s->otherwise && s->ref == LUA_NOREF && !s->waiters)
+        s->otherwise(ll);
     if (s->dump)
         rotor__lua_print_dump(ll);
     for (waiter *w = s->waiters; w; w = w->next)
@@ -137,6 +142,27 @@ static int watch(rotor__lua_loop *ll, int i)
 {
     bool wanted = is_wanted(ll->loop, &ll->signals[i]);
     return rotor_loop_on_signal(ll->loop, signals[i].signum, wanted ? on_signal : NULL, NULL);
+}
+
+void rotor__lua_begin_term(lua_State *L, rotor__lua_loop *ll, void (*fn)(rotor__lua_loop *ll))
+{
+    int i = 0;
+    while (signals[i].signum != SIGTERM)
+        i++;
+    want(L, ll, i)->otherwise = fn;
+    int error = watch(ll, i);
+    if (error)
+        luaL_error(L, "signal TERM: %s", rotor_strerror(error));
+}
+
+void rotor__lua_end_term(rotor__lua_loop *ll)
+{
+    for (int i = 0; ll->signals && i < SIGNALS; i++) {
+        if (!ll->signals[i].otherwise)
+            continue;
+        ll->signals[i].otherwise = NULL;
+        (void)watch(ll, i);
+    }
 }
 
 /* -- functions ---------------------------------------------------------------------------------- */

@@ -200,8 +200,7 @@ static rotor__waits *send_queue(lua_State *L, int index)
 
 /* -- waiting ----------------------------------------------------------------------------------- */
 
-/* Whether no loop of this state runs, so that nothing but this call would wait. */
-static bool may_block(const rotor__vm *vm)
+bool rotor__may_block(const rotor__vm *vm)
 {
     for (const rotor__lua_loop *ll = vm->loops; ll; ll = ll->next)
         if (ll->loop && (ll->loop->running || ll->loop->busy))
@@ -262,7 +261,7 @@ static int channel_recv(lua_State *L)
     channel_object *ch = check_channel(L, 1);
     uint64_t ms = rotor__lua_check_ms(L, 2);
     lua_settop(L, 1);
-    if (!may_block(rotor__lua_vm(L))) {
+    if (!rotor__may_block(rotor__lua_vm(L))) {
         rotor__task *t = rotor__task_here(L);
         return do_or_wait(L, t, &receiving, deadline_in(t, ms), false);
     }
@@ -281,7 +280,7 @@ static int channel_send(lua_State *L)
     check_value(L, 2);
     uint64_t ms = rotor__lua_check_ms(L, 3);
     lua_settop(L, 2);
-    if (!may_block(rotor__lua_vm(L))) {
+    if (!rotor__may_block(rotor__lua_vm(L))) {
         rotor__task *t = rotor__task_here(L);
         return do_or_wait(L, t, &sending, deadline_in(t, ms), false);
     }

@@ -12,7 +12,7 @@ end
 -- Reached by what is below, and by rotor.http, rotor.websocket and rotor.task.
 for _, name in ipairs {
   "type", "state", "serve", "handler", "metrics", "files", "client", "get", "request", "requester",
-  "websocket_handler", "websocket_upgrade", "websocket_connect", "task", "spawn",
+  "websocket_handler", "websocket_upgrade", "websocket_connect", "task", "spawn", "offload",
 } do
   rotor[name] = nil
 end

@@ -1,4 +1,5 @@
---- Threads: what crosses them, and what they share. See `types.lua` for every signature.
+--- Threads: a Lua state and a loop each; what crosses them, and what they share. See `types.lua` for
+--- every signature.
 local core = require "rotor.core"
 
 ---@class rotor.threads
@@ -8,4 +9,6 @@ for name, value in pairs(core.threads) do
   threads[name] = value
 end
 
-return threads
+threads.start = nil
+
+return setmetatable(threads, { __call = core.threads.start }) -- threads(n, fn, …)

@@ -1,0 +1,246 @@
+/* core.offload: a function runs on libuv's thread pool, in a Lua state of its own, and a future has what it
+** returns. States are used again; there are no more of them than threads of the pool. */
+#include "../core/alloc.h"
+#include "lua_future.h"
+#include "lua_threads.h"
+
+typedef struct spare_state {
+    struct spare_state *next;
+    lua_State *L;
+} spare_state;
+
+/* What the jobs of one Lua state share. */
+struct rotor__offloads {
+    uv_mutex_t lock;
+    spare_state *spare;
+    struct job *jobs; /* that have not ended; the Lua state's own thread only */
+    rotor__parcel *paths;
+};
+
+/* It begins with its future, and lives as long as either is needed. */
+typedef struct job {
+    rotor_future future;
+    uv_work_t work;
+    rotor__lua_loop *ll;
+    struct rotor__offloads *offloads;
+    rotor__parcel *program;
+    rotor__parcel *result;
+    char *error;
+    struct job *next, **link;
+} job;
+
+/* -- in the pool ------------------------------------------------------------------------------- */
+
+static spare_state *take_state(struct rotor__offloads *o)
+{
+    uv_mutex_lock(&o->lock);
+    spare_state *s = o->spare;
+    if (s)
+        o->spare = s->next;
+    uv_mutex_unlock(&o->lock);
+    if (s)
+        return s;
+    s = rotor_alloc(sizeof *s);
+    if (s)
+        s->L = rotor__new_state(o->paths);
+    if (s && !s->L) {
+        rotor_free(s);
+        s = NULL;
+    }
+    return s;
+}
+
+static void give_state(struct rotor__offloads *o, spare_state *s)
+{
+    uv_mutex_lock(&o->lock);
+    s->next = o->spare;
+    o->spare = s;
+    uv_mutex_unlock(&o->lock);
+}
+
+/* [job] */
+static int run(lua_State *L)
+{
+    job *j = lua_touserdata(L, 1);
+    int n = rotor__unpack_program(L, j->program);
+    lua_call(L, n, LUA_MULTRET);
+    n = lua_gettop(L) - 1;
+    luaL_checkstack(L, LUA_MINSTACK, "too many results");
+    lua_createtable(L, n, 1);
+    lua_insert(L, 2);
+    for (int i = n; i >= 1; i--)
+        lua_rawseti(L, 2, i);
+    lua_pushinteger(L, n);
+    lua_setfield(L, 2, "n");
+    j->result = rotor__pack(L, 2, "results");
+    return 0;
+}
+
+static void on_work(uv_work_t *work)
+{
+    job *j = ROTOR__CONTAINER(work, job, work);
+    spare_state *s = take_state(j->offloads);
+    if (!s)
+        return; /* without a result that is for want of memory */
+    lua_State *L = s->L;
+    lua_settop(L, 0);
+    rotor__lua_push_handler(L);
+    lua_pushcfunction(L, run);
+    lua_pushlightuserdata(L, j);
+    if (lua_pcall(L, 1, 0, 1) != LUA_OK)
+        j->error = rotor__keep_error(L);
+    lua_settop(L, 0);
+    give_state(j->offloads, s);
+}
+
+/* -- in the loop ------------------------------------------------------------------------------- */
+
+static void end(job *j)
+{
+    rotor__parcel_free(j->program);
+    rotor__parcel_free(j->result);
+    if (j->error)
+        rotor__free_error(j->error);
+    if (j->link) {
+        *j->link = j->next;
+        if (j->next)
+            j->next->link = j->link;
+    }
+    rotor__future_unref(&j->future);
+}
+
+typedef struct boxing {
+    rotor__vm *vm;
+    const char *text;
+    rotor__lua_box *box;
+} boxing;
+
+static int box_error(lua_State *D)
+{
+    boxing *b = lua_touserdata(D, 1);
+    lua_pushstring(D, b->text);
+    b->box = rotor__lua_new_box(D, b->vm);
+    return 0;
+}
+
+/* The error as the detail of a future; NULL: there is no memory for that. */
+static rotor__lua_box *error_box(job *j)
+{
+    lua_State *D = j->ll->vm->D;
+    boxing b = {j->ll->vm, j->error, NULL};
+    lua_pushcfunction(D, box_error);
+    lua_pushlightuserdata(D, &b);
+    if (lua_pcall(D, 1, 0, 0) != LUA_OK)
+        lua_pop(D, 1);
+    return b.box;
+}
+
+static void resolve(job *j)
+{
+    rotor__lua_box *box = NULL;
+    int status = UV_ENOMEM;
+    if (j->result) {
+        box = rotor__lua_box_parcel(j->result, false);
+        j->result = NULL;
+        status = box ? 0 : UV_ENOMEM;
+    } else if (j->error) {
+        box = error_box(j);
+        status = ROTOR_ELUA;
+    }
+    rotor__future_resolve(&j->future, status, box);
+}
+
+static void after_work(uv_work_t *work, int status)
+{
+    job *j = ROTOR__CONTAINER(work, job, work);
+    rotor_loop *loop = j->ll->loop;
+    if (!loop->closing) {
+        rotor__loop_enter(loop);
+        if (!atomic_load(&j->future.dropped))
+            resolve(j);
+        end(j);
+        rotor__loop_leave(loop);
+    } else {
+        end(j);
+    }
+}
+
+/* Its future was dropped: what has not begun never will; what has is let run. */
+static rotor_future *on_abandon(rotor_future *f)
+{
+    job *j = ROTOR__CONTAINER(f, job, future);
+    if (!atomic_load(&f->mailbox->closed))
+        (void)uv_cancel((uv_req_t *)&j->work);
+    return NULL;
+}
+
+void rotor__lua_cancel_offloads(rotor__lua_loop *ll)
+{
+    struct rotor__offloads *o = ll->vm->offloads;
+    for (job *j = o ? o->jobs : NULL; j; j = j->next)
+        if (j->ll == ll)
+            (void)uv_cancel((uv_req_t *)&j->work);
+}
+
+void rotor__lua_free_offloads(rotor__vm *vm)
+{
+    struct rotor__offloads *o = vm->offloads;
+    if (!o || o->jobs) /* as the process ends in a transition */
+        return;
+    for (spare_state *s = o->spare, *next; s; s = next) {
+        next = s->next;
+        lua_close(s->L);
+        rotor_free(s);
+    }
+    rotor__parcel_free(o->paths);
+    uv_mutex_destroy(&o->lock);
+    rotor_free(o);
+    vm->offloads = NULL;
+}
+
+/* [-0, +0, m] */
+static struct rotor__offloads *offloads_of(lua_State *L, rotor__vm *vm)
+{
+    if (vm->offloads)
+        return vm->offloads;
+    rotor__parcel *paths = rotor__pack_paths(L);
+    struct rotor__offloads *o = rotor_alloc_zero(sizeof *o);
+    if (!o || uv_mutex_init(&o->lock)) {
+        rotor_free(o);
+        rotor__parcel_free(paths);
+        luaL_error(L, "not enough memory");
+    }
+    o->paths = paths;
+    return vm->offloads = o;
+}
+
+/* [-0, +1, e] offload(fn, …): a future of the table of its results, with `n` */
+int rotor__lua_offload(lua_State *L)
+{
+    int a = rotor__lua_args(L);
+    luaL_checktype(L, a, LUA_TFUNCTION);
+    rotor__lua_loop *ll = rotor__lua_meant(L);
+    struct rotor__offloads *o = offloads_of(L, ll->vm);
+    rotor__lua_future_object *object = rotor__lua_push_future(L, ll);
+    lua_insert(L, 1);
+    rotor__parcel *program = rotor__pack_program(L, a + 1);
+    lua_settop(L, 1);
+    job *j = (job *)rotor__future_make(sizeof *j, ll->loop, ll->loop->mailbox, rotor__lua_free_box,
+                                       on_abandon);
+    if (!j) {
+        rotor__parcel_free(program);
+        return luaL_error(L, "not enough memory");
+    }
+    j->ll = ll;
+    j->offloads = o;
+    j->program = program;
+    j->next = o->jobs;
+    if (j->next)
+        j->next->link = &j->next;
+    j->link = &o->jobs;
+    o->jobs = j;
+    object->future = rotor__future_ref(&j->future);
+    (void)uv_queue_work(ll->loop->uv, &j->work, on_work,
+                        after_work); /* fails for no function only */
+    return 1;
+}
