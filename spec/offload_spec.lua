@@ -46,8 +46,8 @@ describe("offloading", function()
   end)
 
   it("takes upvalues along by copy, and _ENV from the state where it runs", function()
-    local config, same = { depth = 3 }, nil
-    same = config
+    local config = { depth = 3 }
+    local same = config
     local future = core.offload(loop, function()
       config.depth = config.depth + 1
       return config.depth, config == same, type(print), _G == _ENV
@@ -60,7 +60,7 @@ describe("offloading", function()
   it("says which upvalue or argument cannot travel", function()
     local helper = { deep = { print } }
     local _, message = pcall(core.offload, loop, function() return helper end)
-    assert.truthy(message:find("the function's upvalue helper.deep[1] is a function;", 1, true), message)
+    assert.truthy(message:find("the function's upvalue helper.deep[1] is a function;", 1, true))
     _, message = pcall(core.offload, loop, function() end, 1, { x = io.stdout })
     assert.truthy(message:find("args[2].x is a FILE*, which cannot travel;", 1, true), message)
     _, message = pcall(core.offload, loop, "print")

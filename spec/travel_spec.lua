@@ -2,15 +2,15 @@ local rotor = require "rotor"
 local support = require "spec.support"
 local threads = rotor.threads
 
--- What crosses between Lua states, held here against a copy made in Lua. threads.copy() packs and unpacks
--- as everything does that crosses.
+-- What crosses between Lua states, held here against a copy made in Lua. threads.copy() packs and
+-- unpacks as everything does that crosses.
 describe("a value that travels", function()
   local scene = support.scene()
   before_each(scene.begin)
   after_each(scene.finish)
 
-  -- Whether `b` is to `a` what a deep copy is: the same values, and the same tables wherever those of
-  -- `a` are the same; no table of `a` is in it. Without recursion, as tables may be deep.
+  -- Whether `b` is to `a` what a deep copy is: the same values, and the same tables wherever those
+  -- of `a` are the same; no table of `a` is in it. Without recursion, as tables may be deep.
   local function is_copy(a, b)
     local there, back, todo = {}, {}, {}
     local function same(x, y)
@@ -64,7 +64,9 @@ describe("a value that travels", function()
       if kind == 2 then return random(-3, 12) end
       if kind == 3 then return random() * 1e10 end
       if kind == 4 then return random(2) == 1 end
-      if kind == 5 then return ({ 0 / 0, 1 / 0, -1 / 0, -0.0, 2 ^ 53, math.mininteger })[random(6)] end
+      if kind == 5 then
+        return ({ 0 / 0, 1 / 0, -1 / 0, -0.0, 2 ^ 53, math.mininteger })[random(6)]
+      end
       if kind == 6 then return strings[random(#strings)] end
       return tostring(random(100))
     end
@@ -178,6 +180,8 @@ describe("a value that travels", function()
     assert.equal(7, counter:get())
   end)
 
+  local used = "the port was used before; it resolves its future once"
+
   it("may be a port, whose future is resolved by copy", function()
     local loop = scene.loop()
     local port, future = loop:future()
@@ -191,9 +195,8 @@ describe("a value that travels", function()
     assert.are_not_equal(value, got)
     assert.equal(got, future:get())
     assert.is_true(port:canceled())
-    assert.has_error(function() port:set(1) end, "the port was used before; it resolves its future once")
-    assert.has_error(function() threads.copy(port) end,
-      "the port was used before; it resolves its future once")
+    assert.has_error(function() port:set(1) end, used)
+    assert.has_error(function() threads.copy(port) end, used)
   end)
 
   it("may be a port that fails, or is used at home after all", function()
@@ -210,7 +213,7 @@ describe("a value that travels", function()
     assert.is_true(port:set(print))
     loop:turn()
     assert.equal(print, future:get())
-    assert.has_error(function() there:set(1) end, "the port was used before; it resolves its future once")
+    assert.has_error(function() there:set(1) end, used)
   end)
 
   it("may be a port that nobody uses: the last who drops it cancels", function()

@@ -79,7 +79,8 @@ describe("types.lua", function()
     local objects = { Loop = loop, Port = port, Future = future, RedisClient = client,
                       Files = files, Counter = rotor.threads.counter(),
                       Dict = rotor.threads.dict { max_bytes = 4096 },
-                      ThreadChannel = rotor.threads.channel() }
+                      ThreadChannel = rotor.threads.channel(),
+                      Crew = rotor.threads(1, type) }
     client:transaction(function(tx) objects.RedisTransaction = tx end)
     local Protocol = rotor.protocol "Protocol" {
       create = function(_, stream)
@@ -167,6 +168,9 @@ describe("types.lua", function()
     local P = rotor.protocol "P" { create = function() end }
     for class, call in pairs {
       ["rotor.threads.DictOptions"] = rotor.threads.dict,
+      ["rotor.threads.JoinOptions"] = function(options)
+        rotor.threads(1, type, 1):join(options)
+      end,
       ["rotor.LoopOptions"] = function(options) rotor.loop(options) end,
       ["rotor.ListenOptions"] = function(options) rotor.listen("0", P, options) end,
       ["rotor.ConnectOptions"] = function(options) rotor.connect("0", P, options) end,

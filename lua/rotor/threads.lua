@@ -1,5 +1,5 @@
---- Threads: a Lua state and a loop each; what crosses them, and what they share. See `types.lua` for
---- every signature.
+--- Threads: a Lua state and a loop each; what crosses them, and what they share. See `types.lua`
+--- for every signature.
 local core = require "rotor.core"
 
 ---@class rotor.threads

@@ -1745,7 +1745,24 @@ function RedisTransaction:call(name, ...) end
 --- whatever they share. What threads may share goes by reference: counters, dictionaries, the
 --- channels made here, ports and notifiers. Nothing else crosses, no function, and no table with a
 --- metatable; trying to is an error that names the path: "msg.handlers[2] is a function".
+---
+--- Called, it starts threads, each with a Lua state and a default loop of its own, that look for
+--- modules where this one does: `threads(n, fn, ...)`. In each of them fn runs with its number, from 1
+--- to n, and copies of the arguments; then its loop until nothing is left in it. What fn has returned
+--- is the thread's result, as it is when the loop has ended. Of fn itself the code goes to the thread,
+--- with copies of its upvalues; so modules are to be required inside of it. Instead of a function the name of a
+--- module will do that returns one.
+---
+--- In such a thread what listens has `reuse_port` unless it is told otherwise: all of them may
+--- listen on one port, and the system has them share the connections. (So does another program of the same user
+--- that asks for it; a second server is not told that the port is in use.)
+---
+--- A thread that dies with an error is reported to on_error of the default loop that it was started
+--- from, once that runs; the others go on. When the Lua state closes that has started them, threads
+--- are asked to stop at once, and waited for: one that neither runs its loop nor waits for a channel ends first what
+--- it does.
 ---@class rotor.threads
+---@overload fun(n: integer, fn: function|string, ...: any): rotor.threads.Crew?, string?, string?
 local threads = {}
 
 --- A copy of the value, as it would arrive in another thread.
@@ -1774,6 +1791,31 @@ function threads.dict(options) end
 ---@param capacity? integer from 1; nil: no bound
 ---@return rotor.threads.Channel
 function threads.channel(capacity) end
+
+--- The threads of one call; `#crew` is how many. They run on when it is collected.
+---@class rotor.threads.Crew
+local Crew = {}
+
+---@class rotor.threads.JoinOptions
+---@field timeout? number seconds
+---@field drain? number seconds that threads have to end on SIGTERM; 30
+
+--- Wait until all have ended: in a task; or else by running the default loop, which must not run then.
+--- May be done as often as one likes.
+---
+--- Meanwhile SIGTERM, if the program has no other use for it, has all threads of this Lua state stop
+--- within `drain` seconds, as by stop(); a second one, at once.
+---@param options? rotor.threads.JoinOptions
+---@return table? results by the threads' numbers; nil: why not, by message and name
+---@return table<integer, string>|string|nil errors with tracebacks by the numbers of those that have died of them; nil: none has
+---@return string? name ETIMEDOUT; ECANCELED: the loop was stopped meanwhile
+function Crew:join(options) end
+
+--- Have them end: what listens in their default loops is closed, HTTP servers drain, and what else
+--- there is has the seconds to end by itself; then their loops are stopped. With 0 they are stopped at once.
+--- A thread that blocks in a channel without a value stops waiting, with ECANCELED.
+---@param seconds? number 30
+function Crew:stop(seconds) end
 
 ---@class rotor.threads.Counter
 local Counter = {}
@@ -1864,16 +1906,36 @@ function Dict:flush() end
 ---@class rotor.threads.Channel
 local ThreadChannel = {}
 
---- Send a copy of the value if there is room.
+--- Send a copy of the value, and wait while there is no room: in a task; or else, where no loop runs,
+--- by blocking the thread.
+---@param value any but nil
+---@param seconds? number
+---@return true? sent nil: why not
+---@return string? why "closed", or a message
+---@return string? name ETIMEDOUT; ECANCELED: this is a thread, and is to stop
+function ThreadChannel:send(value, seconds) end
+
+--- Send it if there is room.
 ---@param value any but nil
 ---@return boolean? sent nil: the channel is closed
 ---@return string? why "closed"
 function ThreadChannel:try_send(value) end
 
---- What is there.
+--- Receive a value, and wait for it as send does. `for value in channel do` does it until the channel is
+--- closed and empty.
+---@param seconds? number
+---@return any value nil: why not
+---@return string? why "closed", or a message
+---@return string? name as of send
+function ThreadChannel:recv(seconds) end
+
+--- Receive what is there.
 ---@return any value nil: nothing
 ---@return string? why "empty" or "closed"
 function ThreadChannel:try_recv() end
+
+---@return boolean
+function ThreadChannel:closed() end
 
 --- Nothing more can be sent; what is in it can still be received. `local channel <close>` does it, too.
 function ThreadChannel:close() end
