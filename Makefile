@@ -184,11 +184,13 @@ $(BUILD)/bench/http_go: bench/http_go.go
 	@mkdir -p $(@D)
 	$(Q)GOCACHE=$(CURDIR)/$(BUILD)/go go build -o $@ $<
 
-# The one test in C of the Lua module holds both the module and Lua.
-$(BUILD)/obj/csrc/test/test_lua.o: EXTRA = $(CMOCKA_CFLAGS) $(LUA_CFLAGS)
-$(BUILD)/obj/csrc/test/test_lua.o: | need-lua
-$(BUILD)/test/test_lua: $(call objects,$(MODULE_C)) | $(BUILD)/test/loaded.so
-$(BUILD)/test/test_lua: MORE_LIBS = -rdynamic $(LUA_LIBS) -lm
+# The tests in C of the Lua module hold both the module and Lua.
+LUA_TESTS := test_lua test_lua_tasks
+LUA_TESTS_O := $(LUA_TESTS:%=$(BUILD)/obj/csrc/test/%.o)
+$(LUA_TESTS_O): EXTRA = $(CMOCKA_CFLAGS) $(LUA_CFLAGS)
+$(LUA_TESTS_O): | need-lua
+$(LUA_TESTS:%=$(BUILD)/test/%): $(call objects,$(MODULE_C)) | $(BUILD)/test/loaded.so
+$(LUA_TESTS:%=$(BUILD)/test/%): MORE_LIBS = -rdynamic $(LUA_LIBS) -lm
 
 # These are about files of the module that know nothing of Lua.
 $(BUILD)/test/test_shared: $(call objects,csrc/lua/shared.c)

@@ -521,6 +521,23 @@ describe("a task", function()
       end)
     end)
 
+    it("may fail with any value, which is what the scope throws", function()
+      local thrown = {}
+      local loop = scene.loop { virtual = true }
+      loop:spawn(function()
+        local ok, value = pcall(task.scope, function(scope)
+          local function fail() error(thrown) end
+          scope:spawn(function() fail() end)
+        end)
+        assert.is_false(ok)
+        assert.equal(thrown, value)
+        error(value)
+      end)
+      loop:advance(1)
+      assert.matches("^task: table: .*\nstack traceback:.*in upvalue 'fail'.*\ntask spawned at",
+        scene.error())
+    end)
+
     it("is canceled when the function fails, which is thrown as it is", function()
       inside(function()
         local log, thrown = {}, {}

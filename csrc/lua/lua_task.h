@@ -283,6 +283,9 @@ void rotor__task_push_place(lua_State *L, const rotor__tasks *tasks, uint32_t pl
 /* [-0, +1, m] The message handler: what was thrown, as it is; where is remembered. */
 int rotor__task_catch(lua_State *L);
 
+/* [-1, +0, m] Remember the text on top as the place where the value below it was thrown. */
+void rotor__task_keep_trace(lua_State *L);
+
 /* [-1, +1, m] What task `t` has thrown, on top, as text with all that is known of where. */
 void rotor__task_explain(lua_State *D, rotor__task *t);
 

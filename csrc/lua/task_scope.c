@@ -94,7 +94,8 @@ typedef struct rotor__scope {
     rotor__link children; /* of their tails */
     rotor__waits empty;   /* where its task waits for them */
     rotor__task *owner;
-    int error; /* reference to what the first has thrown */
+    int error; /* reference to what the first has thrown; its text, if that is a string */
+    int trace; /* or else reference to the text, which says where */
 } scope;
 
 static scope *check_scope(lua_State *L)
@@ -122,10 +123,16 @@ static void cancel(scope *s)
         rotor__task_kick(s->owner);
 }
 
-/* [scope, error] */
+/* [task, text] */
 static int keep_error(lua_State *D)
 {
-    scope *s = lua_touserdata(D, 1);
+    rotor__task *t = lua_touserdata(D, 1);
+    scope *s = rotor__task_tail_of(t)->scope;
+    if (lua_type(t->L, -1) != LUA_TSTRING) {
+        s->trace = luaL_ref(D, LUA_REGISTRYINDEX);
+        lua_pushvalue(t->L, -1);
+        lua_xmove(t->L, D, 1);
+    }
     s->error = luaL_ref(D, LUA_REGISTRYINDEX);
     s->failed = true;
     return 0;
@@ -137,23 +144,30 @@ void rotor__scope_child_ended(rotor__task *t, int status)
     scope *s = tail->scope;
     lua_State *D = s->ll->vm->D;
     rotor__link_remove(&tail->link);
-    tail->scope = NULL;
     if (status == ROTOR_ELUA && !s->failed) {
         lua_pushcfunction(D, keep_error);
         lua_insert(D, -2);
-        lua_pushlightuserdata(D, s);
+        lua_pushlightuserdata(D, t);
         lua_insert(D, -2);
         if (lua_pcall(D, 2, 0, 0) != LUA_OK)
             rotor__lua_report(s->ll, "task", "scope");
     } else if (status == ROTOR_ELUA) {
         rotor__lua_report(s->ll, "task", NULL); /* only the first is thrown again */
     }
+    tail->scope = NULL;
     if (status == ROTOR_ETIMEDOUT) /* the deadline around the scope has passed */
         s->unwound = true;
     if (status == ROTOR_ELUA || status == ROTOR_ETIMEDOUT)
         cancel(s);
     if (!rotor__link_first(&s->children))
         rotor__task_complete_all(&s->empty);
+}
+
+static void give_back(lua_State *L, scope *s)
+{
+    luaL_unref(L, LUA_REGISTRYINDEX, s->error);
+    luaL_unref(L, LUA_REGISTRYINDEX, s->trace);
+    s->error = s->trace = LUA_NOREF;
 }
 
 /* [scope, message handler, results] All children have ended. */
@@ -164,8 +178,11 @@ static int end_scope(lua_State *L, scope *s)
     s->owner = NULL;
     if (s->failed) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, s->error);
-        luaL_unref(L, LUA_REGISTRYINDEX, s->error);
-        s->error = LUA_NOREF;
+        if (s->trace != LUA_NOREF) {
+            lua_rawgeti(L, LUA_REGISTRYINDEX, s->trace);
+            rotor__task_keep_trace(L);
+        }
+        give_back(L, s);
         return lua_error(L);
     }
     if (!s->unwound)
@@ -223,7 +240,7 @@ static int l_scope(lua_State *L)
     scope *s = rotor__lua_new(L, &kind_scope, sizeof *s, 0);
     s->ll = rotor__task_ll(t);
     s->frame.at = ROTOR_NEVER;
-    s->error = LUA_NOREF;
+    s->error = s->trace = LUA_NOREF;
     s->owner = t;
     s->open = true;
     lua_insert(L, 1);
@@ -294,8 +311,7 @@ static int scope_gc(lua_State *L)
         ROTOR__CONTAINER(link, rotor__task_tail, link)->scope = NULL;
         rotor__link_remove(link);
     }
-    luaL_unref(L, LUA_REGISTRYINDEX, s->error);
-    s->error = LUA_NOREF;
+    give_back(L, s);
     return 0;
 }
 

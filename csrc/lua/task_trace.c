@@ -126,6 +126,20 @@ void rotor__task_push_name(lua_State *L, const rotor__task *t)
 
 static const char traces_key = 0;
 
+/* The text on top says where the value below it was thrown. */
+void rotor__task_keep_trace(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &traces_key);
+    lua_pushthread(L);
+    lua_createtable(L, 2, 0);
+    lua_pushvalue(L, -5);
+    lua_rawseti(L, -2, 1);
+    lua_pushvalue(L, -4);
+    lua_rawseti(L, -2, 2);
+    lua_rawset(L, -3);
+    lua_pop(L, 2);
+}
+
 /* What is thrown again on its way out keeps the place where it was thrown first. */
 int rotor__task_catch(lua_State *L)
 {
@@ -141,15 +155,9 @@ int rotor__task_catch(lua_State *L)
             return 1;
         }
     }
-    lua_settop(L, 2);
-    lua_pushthread(L);
-    lua_createtable(L, 2, 0);
-    lua_pushvalue(L, 1);
-    lua_rawseti(L, -2, 1);
-    luaL_traceback(L, L, NULL, 1);
-    lua_rawseti(L, -2, 2);
-    lua_rawset(L, 2);
     lua_settop(L, 1);
+    luaL_traceback(L, L, NULL, 1);
+    rotor__task_keep_trace(L);
     return 1;
 }
 
