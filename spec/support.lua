@@ -60,8 +60,8 @@ function support.scene()
     return loop
   end
 
-  --- Run `fn` as a task in a loop whose time is virtual, for an hour: what it returns; or throw what
-  --- it has thrown.
+  --- Run `fn` as a task in a loop whose time is virtual, for an hour: what it returns; or throw
+  --- what it has thrown.
   function scene.inside(fn)
     local loop = scene.loop { virtual = true }
     local handle = loop:spawn(fn)
@@ -168,8 +168,8 @@ end
 
 --- The path of a shared object that was built for the specs.
 function support.shared(name)
-  local core = assert(package.searchpath("rotor.core", package.cpath))
-  return (core:gsub("rotor/core%.so$", "test/" .. name .. ".so"))
+  local path = assert(package.searchpath("rotor.core", package.cpath))
+  return (path:gsub("rotor/core%.so$", "test/" .. name .. ".so"))
 end
 
 --- Run Lua code in a process of its own: what it printed, errors included, and its exit status.

@@ -2,8 +2,8 @@ local task = require "rotor.task"
 local support = require "spec.support"
 
 -- Everything a task can wait in, and every way in which that ends before it has happened: canceled,
--- past a deadline around it, an error in a sibling, its loop closed. Nothing may be left in a queue, of
--- nothing that was waited for anything be lost, and the scene counts descriptors and references.
+-- past a deadline around it, an error in a sibling, its loop closed. Nothing may be left in a queue,
+-- nothing that was waited for be lost, and the scene counts descriptors and references.
 
 -- How each is waited in: a function that makes what it takes, and returns `wait`, the function that
 -- waits, perhaps `check`, which shows that nobody waits any more and nothing was lost, and `close`.

@@ -148,7 +148,7 @@ describe("a task", function()
       for i in generator do sum = sum + i end
       assert.equal(6, sum)
       local waiting = coroutine.wrap(function() task.sleep(1) end)
-      assert.error_matches(waiting, "a coroutine inside of a task cannot wait, only the task itself")
+      assert.error_matches(waiting, "a coroutine inside of a task cannot wait, only the task")
     end)
   end)
 
