@@ -234,7 +234,7 @@ serve: all ## Build, then serve HTTP with a handler in Lua on ADDR (127.0.0.1:80
 
 bench: all benches ## Measure rotor against its peers; prints a table in Markdown
 	$(NEED) wrk valgrind
-	$(NEED) nginx nginx-lua luv node go redis-server redis-benchmark || \
+	$(NEED) nginx nginx-lua luv cqueues node go redis-server redis-benchmark || \
 	    echo 'bench: goes on without the peers that are missing'
 	@! command -v go >/dev/null || $(MAKE) --no-print-directory $(BUILD)/bench/http_go
 	@bench/run

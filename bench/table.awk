@@ -8,6 +8,7 @@
 #   parser HEAD SEARCHES BYTES FIELDS NS BYTES_FOR_A_TICK INSTRUCTIONS
 #   slow SERVER ROUND P99_ALONE_US P99_BESIDE_US P99_ENDING_US BYTES GONE_AFTER
 #   redis CLIENT COMMAND ROUND RATE
+#   tasks LIBRARY OPERATION NS_OR_BYTES_OR_RATE
 #   idle SERVER BYTES      answer SERVER BYTES      missing SERVER REASON      fault TEXT
 
 BEGIN {
@@ -50,6 +51,22 @@ BEGIN {
     budget["instructions", "rotor-lua"] = 3200
     budget["idle", "rotor-c"] = 400
     budget["idle", "rotor-lua"] = 640
+
+    task_label["switch"] = "switch between two, ns"
+    task_label["spawn"] = "spawn and finish, ns"
+    task_label["parked"] = "one that waits, resident bytes"
+    task_label["channel-0"] = "channel without capacity, ns a value"
+    task_label["channel-1"] = "channel of 1, ns a value"
+    task_label["channel-64"] = "channel of 64, ns a value"
+    task_label["threads-batched"] = "between threads, many in a row, values/s"
+    task_label["threads-idle"] = "between threads that wait, ns one way"
+    task_budget["switch"] = 250
+    task_budget["spawn"] = 700
+    task_budget["channel-0"] = 400
+    task_budget["channel-1"] = 400
+    task_budget["channel-64"] = 400
+    task_budget["threads-idle"] = 10000
+    task_floor["threads-batched"] = 2000000
 }
 
 $1 == "load" {
@@ -78,6 +95,11 @@ $1 == "parser" {
     parsed[$2, ++parsed_as[$2]] = $3 "|" grouped($4) "|" $5 "|" $6 "|" ($7 > 0 ? $7 : "–") "|" \
         ($8 ? grouped($8) : "–")
 }
+$1 == "tasks" {
+    n = ++runs[$3, $2]
+    rate[$3, $2, n] = $4
+}
+
 $1 == "redis" {
     n = ++runs[$3, $2]
     round_of[$3, $2, n] = $4
@@ -215,6 +237,23 @@ function slow_row(server,    times, bytes, seconds) {
         "× ≤ 2, ≤ 4,096, ≤ 11 s" (times <= 2 && bytes <= 4096 && seconds <= 11.2 ? ", kept" : ", MISSED"))
 }
 
+function task_cell(operation, library) {
+    return runs[operation, library] ? grouped(median(rate, operation, library)) : "–"
+}
+
+function task_row(operation, limit, kept) {
+    limit = ""
+    if (operation in task_budget) {
+        kept = median(rate, operation, "rotor") <= task_budget[operation]
+        limit = "≤ " task_budget[operation] (kept ? ", kept" : ", MISSED")
+    } else if (operation in task_floor) {
+        kept = median(rate, operation, "rotor") >= task_floor[operation]
+        limit = "≥ " grouped(task_floor[operation]) (kept ? ", kept" : ", MISSED")
+    }
+    row(task_label[operation] "|" task_cell(operation, "rotor") "|" task_cell(operation, "cqueues") "|" \
+        task_cell(operation, "luv") "|" task_cell(operation, "bare") "|" limit)
+}
+
 function redis_row(command) {
     if (!runs[command, "redis-lua"] || !runs[command, "redis-benchmark"]) {
         row(command "|" why_not("redis") "||")
@@ -316,6 +355,13 @@ END {
         for (l = 1; l <= echo_count; l++)
             for (s = 1; s <= echoers; s++) echo_row(echo_load_list[l], echo_list[s])
         print_table(2)
+    }
+    if (only == "" || only == "tasks") {
+        row("tasks|rotor|cqueues|luv|bare coroutines|budget")
+        tasks = split("switch spawn parked channel-0 channel-1 channel-64 threads-batched " \
+            "threads-idle", task_list, " ")
+        for (l = 1; l <= tasks; l++) task_row(task_list[l])
+        print_table(1)
     }
     if (only == "" || only == "redis") {
         row("Redis, 16 pipelined|rotor.redis, 1/s|redis-benchmark, 1/s|ratio")
