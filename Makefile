@@ -210,6 +210,7 @@ $(FUZZERS): $(BUILD)/fuzzers/%: $(BUILD)/obj/csrc/fuzz/%.o $(BUILD)/librotor.a
 
 # The runtime of a sanitizer has to be in a process before the module that was built with it.
 PRELOAD_asan = env LD_PRELOAD=$(shell gcc -print-file-name=libasan.so)
+PRELOAD_tsan = env LD_PRELOAD=$(shell gcc -print-file-name=libtsan.so)
 # Where the tree's root is, seen from the folder of build/lua.
 UP = ..$(if $(VARIANT),/..)
 
@@ -262,8 +263,8 @@ check: ## Run the C tests and the Lua specs
 asan: ## Run the C tests and the Lua specs under ASan and UBSan
 	$(NEED) gcc libuv lua cmocka busted redis-server
 	@.ci/test asan
-tsan: ## Run the C tests under TSan
-	$(NEED) gcc libuv cmocka
+tsan: ## Run the C tests, and the specs of threads, under TSan
+	$(NEED) gcc libuv lua cmocka busted
 	@.ci/test tsan
 fuzz: ## Run each fuzz target for a moment (FUZZ_RUNS=20000, FUZZ_SECONDS=20)
 	$(NEED) fuzzer libuv

@@ -139,7 +139,7 @@ describe("offloading", function()
     assert(ran:get() <= 20)
   end)
 
-  it("ends with the Lua state", function()
+  it("ends with the Lua state #process", function()
     local output, status = support.program [[
       local core = require "rotor.core"
       for i = 1, 10 do

@@ -160,7 +160,7 @@ describe("threads", function()
     assert.same({}, (crew:join()))
   end)
 
-  it("are asked to stop when the Lua state closes, and waited for", function()
+  it("are asked to stop when the Lua state closes, and waited for #process", function()
     local output, status = support.program [[
       local rotor = require "rotor"
       local threads = rotor.threads
@@ -183,7 +183,7 @@ describe("threads", function()
     assert.same({ "main end end ", 0 }, { output, status })
   end)
 
-  it("whose error nobody has heard are told of at the end", function()
+  it("whose error nobody has heard are told of at the end #process", function()
     local output, status = support.program [[
       local crew = require "rotor".threads(1, function() error("unheard") end)
       crew = nil
@@ -193,7 +193,7 @@ describe("threads", function()
     assert.truthy(output:find("rotor: a thread has died: .*unheard"), output)
   end)
 
-  it("may end with the process in a transition", function()
+  it("may end with the process in a transition #process", function()
     local output, status = support.program [[
       local rotor = require "rotor"
       rotor.threads(2, function() require "rotor.task".spawn(function()
@@ -208,7 +208,7 @@ describe("threads", function()
     assert.same({ "", 7 }, { output, status })
   end)
 
-  it("drain on SIGTERM when they are joined", function()
+  it("drain on SIGTERM when they are joined #process", function()
     local output, status = support.program [[
       local rotor = require "rotor"
       local http = require "rotor.http"
@@ -560,7 +560,7 @@ describe("a channel between threads", function()
     assert.equal(1, empty:recv())
   end)
 
-  it("may be left with tasks that wait when the Lua state closes", function()
+  it("may be left with tasks that wait when the Lua state closes #process", function()
     local output, status = support.program [[
       local rotor = require "rotor"
       local task = require "rotor.task"
