@@ -14,6 +14,7 @@
 #include "core/loop.h"
 #include "core/machine.h"
 #include "core/notifier.h"
+#include "core/process.h"
 
 #include "stream/address.h"
 #include "stream/connect.h"

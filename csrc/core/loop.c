@@ -190,6 +190,7 @@ int rotor_loop_free(rotor_loop *loop)
     loop->closing = true;
     loop->busy = true; /* destructors are the user's code, too */
     rotor__machines_drop(loop);
+    rotor__children_close(loop);
     rotor__mailbox_close(loop->mailbox);
     rotor__letters_drop(loop);
     for (rotor__signal *s = loop->signals, *next; s; s = next) {
@@ -238,7 +239,8 @@ int rotor_loop_run(rotor_loop *loop)
 
 int rotor_loop_turn(rotor_loop *loop)
 {
-    if (loop->idlers > 0) /* who are to have their turn, too, where libuv would see nothing alive */
+    /* These are to have their turn, too, where libuv would see nothing alive. */
+    if (loop->idlers > 0 || loop->children)
         uv_ref((uv_handle_t *)&loop->async);
     int error = run(loop, UV_RUN_NOWAIT);
     if (loop->count == loop->idlers)

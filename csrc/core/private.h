@@ -108,6 +108,7 @@ struct rotor_loop {
 
     rotor__mailbox *mailbox;
     rotor__signal *signals;
+    struct rotor__child *children; /* programs that run, see process.c */
     rotor_config config;
     rotor_clock clock;
 
@@ -225,6 +226,7 @@ void rotor__machine_timeout(rotor_machine *m);
 bool rotor__machines_run(rotor_loop *loop, unsigned most); /* true: there is more to run */
 void rotor__machines_next_turn(rotor_loop *loop);
 void rotor__machines_drop(rotor_loop *loop);
+void rotor__children_close(rotor_loop *loop); /* the programs go on */
 void rotor__letters_drop(rotor_loop *loop); /* deliver them with loop NULL */
 void rotor__loop_arm(rotor_loop *loop, uint64_t at);
 void rotor__loop_turn_soon(rotor_loop *loop);

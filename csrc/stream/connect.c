@@ -5,8 +5,10 @@
 ** still under way. All of that is decided in `proceed`, in the stream's handshake: libuv's callbacks
 ** note what has happened, and have the handshake called. */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -252,6 +254,8 @@ static void on_found(uv_getaddrinfo_t *request, int status, struct addrinfo *fou
 static void start(connector *c)
 {
     c->started = true;
+    if (c->fd >= 0) /* it was connected before */
+        return;
     if (c->numeric.len) {
         set_addresses(c, &c->only);
         return;
@@ -333,30 +337,21 @@ int rotor__connecting_peer(const rotor_stream *s, char *text, size_t size)
     const connector *c = ROTOR__CONTAINER(s->transport, const connector, transport);
     if (c->numeric.len > 0)
         return rotor_address_format(&c->numeric, text, size);
-    snprintf(text, size, "%s:%s", c->host.name, c->host.port);
+    if (!c->host.name[0] && c->fd >= 0)
+        snprintf(text, size, "fd:%d", c->fd);
+    else
+        snprintf(text, size, "%s:%s", c->host.name, c->host.port);
     return 0;
 }
 
 /* -- making one -------------------------------------------------------------------------------- */
 
-int rotor__connect_seed(rotor_loop *loop, const char *text, const rotor_protocol *protocol,
-                        const rotor_connect_options *options, rotor_stream_seed *seed)
+static connector *new_connector(rotor_loop *loop, const rotor_protocol *protocol,
+                                const rotor_connect_options *options, rotor_stream_seed *seed)
 {
-    if (options->keepalive_s > ROTOR__KEEPALIVE_MOST_S)
-        return UV_EINVAL;
     connector *c = rotor_alloc_zero(sizeof *c);
     if (!c)
-        return UV_ENOMEM;
-    int error = rotor_address_parse(text, &c->numeric, &c->host);
-    if (error < 0) {
-        rotor_free(c);
-        return error;
-    }
-    if (error > 0)
-        c->numeric.len = 0;
-    c->only = (struct addrinfo){.ai_family = c->numeric.any.sa_family,
-                                .ai_addr = &c->numeric.any,
-                                .ai_addrlen = c->numeric.len};
+        return NULL;
     c->transport = (rotor_transport){
         .name = "connecting", .handshake = connecting_handshake, .close = connecting_close};
     c->loop = loop;
@@ -369,6 +364,68 @@ int rotor__connect_seed(rotor_loop *loop, const char *text, const rotor_protocol
                                 .fd = -1,
                                 .seed = options->seed,
                                 .release = options->release};
+    return c;
+}
+
+int rotor__connect_seed(rotor_loop *loop, const char *text, const rotor_protocol *protocol,
+                        const rotor_connect_options *options, rotor_stream_seed *seed)
+{
+    if (options->keepalive_s > ROTOR__KEEPALIVE_MOST_S)
+        return UV_EINVAL;
+    connector *c = new_connector(loop, protocol, options, seed);
+    if (!c)
+        return UV_ENOMEM;
+    int error = rotor_address_parse(text, &c->numeric, &c->host);
+    if (error < 0) {
+        rotor_free(c);
+        return error;
+    }
+    if (error > 0)
+        c->numeric.len = 0;
+    c->only = (struct addrinfo){.ai_family = c->numeric.any.sa_family,
+                                .ai_addr = &c->numeric.any,
+                                .ai_addrlen = c->numeric.len};
+    return 0;
+}
+
+/* Whether `fd` is a stream socket with a peer: 0 or an error. */
+static int judge_descriptor(int fd)
+{
+    int type = 0, listens = 0;
+    socklen_t len = sizeof type;
+    rotor_address peer = {.len = sizeof peer.storage};
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len))
+        return -errno;
+    if (type != SOCK_STREAM)
+        return UV_EINVAL;
+    len = sizeof listens;
+    if (!getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) && listens)
+        return UV_EINVAL;
+    return getpeername(fd, &peer.any, &peer.len) ? -errno : 0;
+}
+
+/* A seed for what is connected already. */
+static int descriptor_seed(rotor_loop *loop, const char *number, const rotor_protocol *protocol,
+                           const rotor_connect_options *options, rotor_stream_seed *seed)
+{
+    size_t digits = strspn(number, "0123456789");
+    if (digits == 0 || digits > 9 || number[digits])
+        return ROTOR_EADDRESS;
+    int fd = atoi(number), error = judge_descriptor(fd);
+    if (error)
+        return error;
+    if (options->keepalive_s > ROTOR__KEEPALIVE_MOST_S)
+        return UV_EINVAL;
+    connector *c = new_connector(loop, protocol, options, seed);
+    if (!c)
+        return UV_ENOMEM;
+    if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) || fcntl(fd, F_SETFD, FD_CLOEXEC)) {
+        error = -errno;
+        rotor_free(c);
+        return error;
+    }
+    set_options(c, fd); /* of TCP; others have none of them */
+    c->fd = fd;
     return 0;
 }
 
@@ -387,7 +444,9 @@ int rotor_connect(rotor_loop *loop, const char *address, const rotor_protocol *p
         options = *given;
     if (handle)
         *handle = ROTOR_NO_HANDLE;
-    int error = rotor__connect_seed(loop, address, protocol, &options, &seed);
+    bool is_descriptor = strncmp(address, "fd:", 3) == 0;
+    int error = is_descriptor ? descriptor_seed(loop, address + 3, protocol, &options, &seed)
+                              : rotor__connect_seed(loop, address, protocol, &options, &seed);
     if (error)
         return error;
     error = rotor__add_now(loop, &rotor_stream_type, &seed, &stream);

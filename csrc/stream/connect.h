@@ -28,7 +28,11 @@ typedef struct rotor_connect_options {
 ** or as soon as one has failed, while earlier ones go on. The first to connect counts, and the others
 ** are closed at once. When all have failed, the error is the first one's; but one that this process
 ** is to blame for (ENOMEM, EMFILE and the like) comes before it, and that there is no way to an
-** address from here (ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, EAFNOSUPPORT) comes last. */
+** address from here (ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, EAFNOSUPPORT) comes last.
+**
+** "fd:3" is that descriptor, a stream socket which is connected already, such as one end of a pair. From
+** then on it is the stream's, does not block, and is not inherited; if this fails, it is still the
+** caller's. UV_ENOTSOCK, UV_EBADF, UV_ENOTCONN; UV_EINVAL: a socket of another type, or one that listens. */
 int rotor_connect(rotor_loop *loop, const char *address, const rotor_protocol *protocol,
                   const rotor_connect_options *options, rotor_handle *stream);
 
