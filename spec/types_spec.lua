@@ -77,6 +77,7 @@ describe("types.lua", function()
     local client <close> = assert(redis.connect("127.0.0.1:1", { loop = loop }))
     local files <close> = assert(http.files ".")
     local objects = { Loop = loop, Port = port, Future = future, RedisClient = client,
+                      Process = assert(loop:process { "true" }),
                       Files = files, Counter = rotor.threads.counter(),
                       Dict = rotor.threads.dict { max_bytes = 4096 },
                       ThreadChannel = rotor.threads.channel(),

@@ -328,6 +328,7 @@ LUAMOD_API int luaopen_rotor_core(lua_State *L)
     rotor__lua_open_requester(L);
     rotor__lua_open_load(L);
     rotor__lua_open_descriptor(L);
+    rotor__lua_open_process(L);
     lua_newtable(L); /* what rotor.task is made of */
     rotor__lua_open_task_trace(L);
     rotor__lua_open_task_handle(L);

@@ -376,6 +376,7 @@ void rotor__lua_drop_followers(rotor__lua_loop *ll);
 int rotor__lua_add(lua_State *L);
 int rotor__lua_on_signal(lua_State *L);
 int rotor__lua_dump(lua_State *L);
+int rotor__lua_process(lua_State *L);
 int rotor__lua_dump_on_signal(lua_State *L);
 int rotor__lua_listen(lua_State *L);
 int rotor__lua_connect(lua_State *L);
@@ -426,6 +427,7 @@ void rotor__lua_open_signal(lua_State *L);
 void rotor__lua_open_task_conn(lua_State *L);
 void rotor__lua_open_task_listen(lua_State *L);
 void rotor__lua_open_task_udp(lua_State *L);
+void rotor__lua_open_process(lua_State *L);
 
 rotor__vm *rotor__lua_vm(lua_State *L);
 

@@ -98,6 +98,12 @@ function rotor.on_error(fn) end
 ---@return string? name
 function rotor.on_signal(name, fn) end
 
+---@param options rotor.ProcessOptions
+---@return rotor.Process?
+---@return string? message
+---@return string? name
+function rotor.process(options) end
+
 ---@return string
 function rotor.dump() end
 
@@ -210,6 +216,55 @@ function Loop:on_error(fn) end
 ---@return string? message
 ---@return string? name
 function Loop:on_signal(name, fn) end
+
+--- Run a program: `loop:process { "sort", "-n", stdin = "pipe", stdout = "pipe" }`.
+---@param options rotor.ProcessOptions
+---@return rotor.Process?
+---@return string? message
+---@return string? name ENOENT: there is no such program, or folder; EACCES; and others
+function Loop:process(options) end
+
+--- The program, looked for in PATH unless there is a slash in it, and its arguments stand at 1, 2 …
+---@class rotor.ProcessOptions
+---@field [integer] string
+---@field env? table<string, string|number|false> put into its environment, which is otherwise that of this process; false: taken out
+---@field cwd? string the folder it begins in
+---@field stdin? "inherit"|"null"|"pipe"|file*|integer what this process has, unless given; /dev/null; one end of a pair of sockets; or a file or descriptor of ours
+---@field stdout? "inherit"|"null"|"pipe"|file*|integer
+---@field stderr? "inherit"|"null"|"pipe"|file*|integer
+
+--- How a program has ended: one of the two.
+---@class rotor.ProcessEnd
+---@field status? integer 0 if all went well
+---@field signal? string|integer "TERM", or its number where it is a rare one
+
+--- A program that runs. The loop runs as long as it does. When the loop is closed, or nobody has the object
+--- any more, the program goes on.
+---@class rotor.Process
+---@field pid integer
+---@field exited rotor.Future of a rotor.ProcessEnd
+---@field stdin? string where it was "pipe": the address ("fd:7") of the other end, for rotor.connect. Who has asked for it has to connect to it, as it is not closed otherwise
+---@field stdout? string
+---@field stderr? string
+local Process = {}
+
+--- Send it a signal.
+---@param name? string TERM unless another is named, such as KILL, INT, HUP, STOP or CONT
+---@return true?
+---@return string? message
+---@return string? name ECLOSED: it has ended
+function Process:kill(name) end
+
+--- In a task: wait until it has ended; see rotor.Future.await.
+---@param seconds? number
+---@return rotor.ProcessEnd?
+---@return string? message
+---@return string? name ETIMEDOUT
+function Process:wait(seconds) end
+
+--- It is not needed any more: if it still runs it is killed (by KILL), and pipes nobody has asked for are
+--- closed. `local process <close>` does that.
+function Process:close() end
 
 --- What every machine and task waits for: a line for each, in the order of their slots, such as
 --- `echo 3.1: "\n" within 4096 bytes, peer 127.0.0.1:4242; for 1.250 s; deadline in 58.750 s`.
