@@ -1,7 +1,6 @@
--- tasks.lua LIBRARY: what tasks cost in rotor, and coroutines under cqueues, under luv, or bare: a line for
--- each operation that the library has, in ns (parked: bytes), for bench/run. Each is done often in a row by
--- a process that does nothing else.
-local library = arg[1]
+-- tasks.lua LIBRARY OPERATION: what tasks cost in rotor, and coroutines under cqueues, under luv, or
+-- bare, in ns (parked: bytes), for bench/run. It is done often in a row, by a process that does
+-- nothing else.
 local SWITCHES, SPAWNS, PARKED = 2000000, 1000000, 100000
 
 -- Each has spawn(fn), yield(), and run(), which returns when all have ended.
@@ -161,4 +160,5 @@ if lib.channel then
 end
 
 local which = arg[2]
-print(("tasks\t%s\t%s\t%.0f"):format(library, which, assert(operations[which], "no such operation")()))
+local operation = assert(operations[which], "no such operation")
+print(("tasks\t%s\t%s\t%.0f"):format(library, which, operation()))

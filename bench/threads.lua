@@ -1,5 +1,5 @@
--- threads.lua OPERATION: channels between two threads, for bench/run. `batched`: values for a second, of
--- many in a row; `idle`: ns from one thread to the other, which waits for it: half of there and back.
+-- threads.lua OPERATION: channels between two threads, for bench/run. `batched`: values for a second,
+-- of many in a row; `idle`: ns from one thread to the other, which waits: half of there and back.
 local rotor, task, threads = require "rotor", require "rotor.task", require "rotor.threads"
 
 local MESSAGES, ROUNDS = 4000000, 20000
