@@ -1,6 +1,7 @@
--- tasks.lua LIBRARY OPERATION: what tasks cost in rotor, and coroutines under cqueues, under luv, or
+-- tasks.lua LIBRARY OPERATION: what tasks cost in rotor, and coroutines under cqueues, luv, or
 -- bare, in ns (parked: bytes), for bench/run. It is done often in a row, by a process that does
 -- nothing else.
+local library, which = arg[1], arg[2]
 local SWITCHES, SPAWNS, PARKED = 2000000, 1000000, 100000
 
 -- Each has spawn(fn), yield(), and run(), which returns when all have ended.
@@ -159,6 +160,5 @@ if lib.channel then
   operations["channel-64"] = function() return hand_over(lib.channel(64)) end
 end
 
-local which = arg[2]
 local operation = assert(operations[which], "no such operation")
 print(("tasks\t%s\t%s\t%.0f"):format(library, which, operation()))

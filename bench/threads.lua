@@ -1,4 +1,4 @@
--- threads.lua OPERATION: channels between two threads, for bench/run. `batched`: values for a second,
+-- threads.lua OPERATION: channels between two threads, for bench/run. `batched`: values a second,
 -- of many in a row; `idle`: ns from one thread to the other, which waits: half of there and back.
 local rotor, task, threads = require "rotor", require "rotor.task", require "rotor.threads"
 

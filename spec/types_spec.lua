@@ -1,6 +1,7 @@
 local rotor = require "rotor"
 local http = require "rotor.http"
 local redis = require "rotor.redis"
+local task = require "rotor.task"
 local websocket = require "rotor.websocket"
 
 -- What is annotated must be there, and what is there must be annotated.
@@ -64,7 +65,9 @@ describe("types.lua", function()
     assert.same(functions(redis), annotated_functions("redis", "."))
     assert.same(functions(websocket), annotated_functions("websocket", "."))
     assert.same(functions(rotor.threads), annotated_functions("threads", "."))
+    assert.same(functions(task), annotated_functions("task", "."))
     assert.same({ "threads", "version" }, annotated_fields "rotor")
+    assert.same({ "locals" }, annotated_fields "rotor.task")
     assert.same({ "null" }, annotated_fields "rotor.redis")
     assert.equal("string", type(rotor.version))
   end)
@@ -83,6 +86,13 @@ describe("types.lua", function()
                       ThreadChannel = rotor.threads.channel(),
                       Crew = rotor.threads(1, type) }
     client:transaction(function(tx) objects.RedisTransaction = tx end)
+    objects.Task, objects.TaskChannel = loop:spawn(type, 1), task.channel()
+
+    objects.Mutex, objects.RWLock = task.mutex(), task.rwlock()
+    objects.RWGuard, objects.Condition = objects.RWLock:read(), task.condition(objects.Mutex)
+    objects.Semaphore, objects.WaitGroup = task.semaphore(1), task.wait_group()
+    objects.Once, objects.Barrier = task.once(), task.barrier(1)
+    loop:spawn(task.scope, function(scope) objects.TaskScope = scope end)
     local Protocol = rotor.protocol "Protocol" {
       create = function(_, stream)
         objects.Stream = stream

@@ -171,6 +171,7 @@ function rotor.first(futures) end
 ---@field capacity? integer how many machines may be alive at once; 1,048,576
 ---@field buffer? integer bytes of the read and of the write buffer that streams borrow; 65,536
 ---@field context? any `loop.context`, and `scope.context` in transitions
+---@field virtual? boolean its time stands still but for advance(): for tests
 
 --- Runs machines. One loop may be run inside a transition of another, but not of its own.
 ---@class rotor.Loop
@@ -184,6 +185,18 @@ function Loop:run() end
 --- One turn without waiting: what is queued, ready or due.
 ---@return true
 function Loop:turn() end
+
+--- Have so much time pass in a loop that was made with `virtual`: everything is done that becomes due,
+--- each thing at its time.
+---@param seconds number
+---@return true
+function Loop:advance(seconds) end
+
+--- As task.spawn(), in this loop.
+---@param fn fun(...: any): ...: any
+---@param ... any
+---@return rotor.Task
+function Loop:spawn(fn, ...) end
 
 --- Have run() return once the present event is dealt with. Machines stay as they are.
 function Loop:stop() end
@@ -932,7 +945,14 @@ function Future:status() end
 ---@return string? name
 function Future:watch(machine) end
 
---- It is not needed any more.
+--- Wait for it, in a task: what get() gives then. The future can be asked again.
+---@param seconds? number
+---@return any value nil if it failed, or there was none in time
+---@return any error
+---@return string? name ETIMEDOUT, too
+function Future:await(seconds) end
+
+--- It is not needed any more. Tasks that wait for it hear ECANCELED.
 function Future:cancel() end
 
 --- A future of what the function makes of the value. An error passes by. What the function throws
@@ -1790,6 +1810,316 @@ local RedisTransaction = {}
 ---@param ... string|number
 ---@return integer
 function RedisTransaction:call(name, ...) end
+
+--------------------------------------------------------------------------------------------------
+
+--- Tasks: straight-line code. `local task = require "rotor.task"`.
+---
+--- A task is a coroutine that a machine drives. What waits, waits in the task itself: not in the
+--- program, a transition, or a coroutine inside of it. What it waits in is bounded by the deadlines
+--- around it, and ended when the task is canceled: then the task unwinds: something is thrown where it
+--- waits (also when it would begin to), so that its `<close>` variables are closed. Who catches that has
+--- it thrown again at the next wait, but for what is inside of task.shield. Whatever was waited for has
+--- either happened, or not at all: a value is never lost.
+---
+--- Where a function takes `seconds`, it gives nil, a message and "ETIMEDOUT" when that long was not
+--- enough.
+---
+--- `task.locals` is a table of what belongs to the task that runs; one that is spawned begins with a
+--- copy of its parent's.
+---@class rotor.task
+---@field locals table<string, any>
+local task = {}
+
+--- Run the function as a task: soon, in the loop of the task that spawns it, or else in the default
+--- loop (loop:spawn: in that one). It ends with what the function returns or throws. An error is told
+--- to whoever joins; if nobody does within a second, nor can any more, to on_error. Throws when the
+--- loop is full.
+---@param fn fun(...: any): ...: any
+---@param ... any for fn
+---@return rotor.Task
+function task.spawn(fn, ...) end
+
+--- The task that runs, or nil. Handles of one task are equal, but may be different objects.
+---@return rotor.Task?
+function task.running() end
+
+--- Whether an error that was caught is what unwinds a task, and better thrown again.
+---@param error any
+---@return boolean
+function task.is_cancellation(error) end
+
+---@param seconds number
+function task.sleep(seconds) end
+
+--- Let others have their turn.
+function task.yield() end
+
+--- Unwind here if the task has been canceled or is past its deadline; what waits does so itself.
+function task.check() end
+
+--- Wait for that signal of the process, by its name without SIG: the name; or ETIMEDOUT.
+---@param name string
+---@param seconds? number
+---@return string?
+---@return string? message
+---@return string? name
+function task.signal(name, seconds) end
+
+--- Call the function and wait for all tasks that were spawned by its scope: what it has returned. The
+--- first error, of it or of one of them, cancels all the others and is thrown, with both tracebacks
+--- (further ones go to on_error). nil, message, "ECANCELED" when scope:cancel() was called. Its tasks
+--- are bound by the deadlines around it.
+---@param fn fun(scope: rotor.TaskScope, ...: any): ...: any
+---@param ... any
+---@return any ...
+function task.scope(fn, ...) end
+
+--- Call the function, which has so many seconds for everything it waits in: what it has returned; or
+--- nil, message, "ETIMEDOUT", and it was unwound.
+---@param seconds number
+---@param fn fun(...: any): ...: any
+---@param ... any
+---@return any ...
+function task.deadline(seconds, fn, ...) end
+
+--- Call the function so that neither a cancellation nor the deadlines around it unwind what is inside:
+--- for what must be done on the way out. Then it had better have some seconds of its own.
+---@param seconds? number
+---@param fn fun(...: any): ...: any
+---@param ... any
+---@return any ...
+function task.shield(seconds, fn, ...) end
+
+--- A channel for the tasks of this program, of any of its loops. (rotor.threads.channel is between
+--- threads.)
+---@param capacity? integer nil: no bound; 0: who sends waits for who receives
+---@return rotor.TaskChannel
+function task.channel(capacity) end
+
+--- Wait for the first of several: its key, and what it gives. Each is a table with one verb:
+---
+--- `{ recv = channel }`, `{ send = channel, value = value }`, `{ await = future }`, `{ join = task }`,
+--- `{ after = seconds }`, `{ readable = conn }`, `{ writable = conn }`, `{ accept = listener }`.
+---
+--- Exactly one of them happens. Of several that are there already it is any. With `default = true` it
+--- does not wait, and returns "default" when none is there.
+---@param cases table<any, table|boolean>
+---@return any key
+---@return any ...
+function task.select(cases) end
+
+---@return rotor.Mutex
+function task.mutex() end
+
+--- Any number of readers, or one writer. Who comes later waits behind a writer that waits; after a
+--- writer all readers come that wait.
+---@return rotor.RWLock
+function task.rwlock() end
+
+---@param n integer how many may have it at once
+---@return rotor.Semaphore
+function task.semaphore(n) end
+
+---@param mutex rotor.Mutex
+---@return rotor.Condition
+function task.condition(mutex) end
+
+---@return rotor.WaitGroup
+function task.wait_group() end
+
+---@return rotor.Once
+function task.once() end
+
+---@param n integer
+---@return rotor.Barrier
+function task.barrier(n) end
+
+--- A task, as it is held. `name` may be set.
+---@class rotor.Task
+---@field name string?
+local Task = {}
+
+--- Wait for its end: what it has returned; or nil, the error as text with where it was thrown, where
+--- the task was spawned and who waits for it, and "ELUA"; or ECANCELED. Outside of tasks only when it
+--- has ended.
+---@param seconds? number
+---@return any ...
+function Task:join(seconds) end
+
+--- Have it unwind where it waits, or next does. Whether it has not ended yet.
+---@return boolean
+function Task:cancel() end
+
+---@return boolean
+function Task:done() end
+
+--- What task.scope's function is given; `#scope` is how many of its tasks have not ended.
+---@class rotor.TaskScope
+---@operator len: integer
+local TaskScope = {}
+
+--- As task.spawn, but the scope waits for it. Throws when the scope has ended.
+---@param fn fun(...: any): ...: any
+---@param ... any
+---@return rotor.Task
+function TaskScope:spawn(fn, ...) end
+
+--- Cancel its function and its tasks.
+function TaskScope:cancel() end
+
+--- A channel. `for value in channel do` receives until it is closed; `#channel` is how many values are
+--- in it.
+---@class rotor.TaskChannel
+---@operator len: integer
+local TaskChannel = {}
+
+--- Send a value that is not nil, and wait while there is no room: true; or nil, "closed".
+---@param value any
+---@param seconds? number
+---@return true?
+---@return string? message
+---@return string? name
+function TaskChannel:send(value, seconds) end
+
+--- The same without waiting: false when there is no room.
+---@param value any
+---@return boolean?
+---@return "closed"?
+function TaskChannel:try_send(value) end
+
+--- Wait for a value; nil, "closed" when there will be none any more.
+---@param seconds? number
+---@return any
+---@return string? message
+---@return string? name
+function TaskChannel:recv(seconds) end
+
+--- The same without waiting: nil, "empty" when there is none.
+---@return any
+---@return "closed"|"empty"|nil
+function TaskChannel:try_recv() end
+
+--- No more is sent; what is in it can still be received. So does closing a variable with it.
+function TaskChannel:close() end
+
+---@return boolean
+function TaskChannel:closed() end
+
+--- One task's at a time, in the order in which they come. It is free again when its holder ends. To
+--- close a variable with it unlocks it.
+---@class rotor.Mutex
+local Mutex = {}
+
+--- Wait until it is free, and take it.
+---@param seconds? number
+---@return rotor.Mutex?
+---@return string? message
+---@return string? name
+function Mutex:lock(seconds) end
+
+--- Take it if it is free.
+---@return rotor.Mutex|false
+function Mutex:try_lock() end
+
+--- Throws if the task does not hold it.
+function Mutex:unlock() end
+
+---@return boolean
+function Mutex:locked() end
+
+---@class rotor.RWLock
+local RWLock = {}
+
+--- Wait until nobody writes: what to unlock, or to close a variable with.
+---@param seconds? number
+---@return rotor.RWGuard?
+---@return string? message
+---@return string? name
+function RWLock:read(seconds) end
+
+--- Wait until nobody reads or writes: likewise.
+---@param seconds? number
+---@return rotor.RWGuard?
+---@return string? message
+---@return string? name
+function RWLock:write(seconds) end
+
+---@class rotor.RWGuard
+local RWGuard = {}
+
+--- Throws the second time.
+function RWGuard:unlock() end
+
+--- To close a variable with it releases one.
+---@class rotor.Semaphore
+local Semaphore = {}
+
+---@param seconds? number
+---@return rotor.Semaphore?
+---@return string? message
+---@return string? name
+function Semaphore:acquire(seconds) end
+
+---@return rotor.Semaphore|false
+function Semaphore:try_acquire() end
+
+--- Any task may, and the program.
+function Semaphore:release() end
+
+---@class rotor.Condition
+local Condition = {}
+
+--- Unlock the mutex, wait to be woken, and lock it again, whatever the wait has come to.
+---@param seconds? number
+---@return true?
+---@return string? message
+---@return string? name
+function Condition:wait(seconds) end
+
+--- Wake who has waited longest; whether there was one.
+---@return boolean
+function Condition:signal() end
+
+--- Wake all; how many.
+---@return integer
+function Condition:broadcast() end
+
+---@class rotor.WaitGroup
+local WaitGroup = {}
+
+---@param n? integer 1
+function WaitGroup:add(n) end
+
+--- One less. Throws below 0.
+function WaitGroup:done() end
+
+--- Wait until there are none.
+---@param seconds? number
+---@return true?
+---@return string? message
+---@return string? name
+function WaitGroup:wait(seconds) end
+
+---@class rotor.Once
+local Once = {}
+
+--- What the function returns, which is called by the first who comes here, and by the next if it
+--- throws; the others wait for that.
+---@param fn fun(...: any): ...: any
+---@param ... any
+---@return any ...
+function Once:run(fn, ...) end
+
+---@class rotor.Barrier
+local Barrier = {}
+
+--- Wait until as many do as it was made for: whether this was the last.
+---@param seconds? number
+---@return boolean?
+---@return string? message
+---@return string? name
+function Barrier:wait(seconds) end
 
 --------------------------------------------------------------------------------------------------
 
