@@ -391,6 +391,13 @@ static int l_running(lua_State *L)
     return 1;
 }
 
+/* [-0, +1, e] loop(): that of the task that runs, which must be one */
+static int l_loop(lua_State *L)
+{
+    rotor__lua_push_loop(L, rotor__task_ll(rotor__task_here(L)));
+    return 1;
+}
+
 /* [-0, +1, m] locals(): the table of the task that runs, or nil; made if `true` is given */
 static int l_locals(lua_State *L)
 {
@@ -452,9 +459,13 @@ static const luaL_Reg meta[] = {{"__newindex", handle_newindex},
                                 {"__gc", handle_gc},
                                 {NULL, NULL}};
 
-static const luaL_Reg functions[] = {
-    {"running", l_running}, {"locals", l_locals}, {"is_cancellation", l_is_cancellation},
-    {"hold", l_hold},       {"spare", l_spare},   {NULL, NULL}};
+static const luaL_Reg functions[] = {{"running", l_running},
+                                     {"locals", l_locals},
+                                     {"loop", l_loop},
+                                     {"is_cancellation", l_is_cancellation},
+                                     {"hold", l_hold},
+                                     {"spare", l_spare},
+                                     {NULL, NULL}};
 
 /* [..., core, tasks] */
 void rotor__lua_open_task_handle(lua_State *L)

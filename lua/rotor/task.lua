@@ -26,6 +26,14 @@ task.connect = of_core.connect
 task.listen = of_core.listen
 task.udp = of_core.udp
 
+--- Call a function in a Lua state of its own on the thread pool, while others run here.
+function task.offload(fn, ...)
+  local future <close> = core.offload(of_core.loop(), fn, ...)
+  local results, message = future:await()
+  if not results then error(message, 0) end
+  return table.unpack(results, 1, results.n)
+end
+
 task.mutex = locks.mutex
 task.rwlock = locks.rwlock
 task.semaphore = locks.semaphore

@@ -1891,6 +1891,15 @@ function task.deadline(seconds, fn, ...) end
 ---@return any ...
 function task.shield(seconds, fn, ...) end
 
+--- Call a function on the thread pool, in a Lua state of its own, while others run here: what it
+--- returns; what it throws is thrown, with its traceback. Its upvalues, arguments and results are what
+--- can travel (see rotor.threads); or it is a function in C without upvalues. A task that is
+--- canceled does not wait for it, and what has not begun then never does.
+---@param fn fun(...: any): ...: any
+---@param ... any
+---@return any ...
+function task.offload(fn, ...) end
+
 --- A channel for the tasks of this program, of any of its loops. (rotor.threads.channel is between
 --- threads.)
 ---@param capacity? integer nil: no bound; 0: who sends waits for who receives
