@@ -103,6 +103,7 @@ build = {
         "csrc/lua/stream.c",
         "csrc/lua/thread.c",
         "csrc/lua/thread_channel.c",
+        "csrc/lua/thread_listen.c",
         "csrc/lua/thread_queue.c",
         "csrc/lua/trace.c",
         "csrc/lua/travel.c",

@@ -249,21 +249,107 @@ describe("threads", function()
     assert.same({ "answered\ndrained\tdrained\n", 0 }, { output, status })
   end)
 
-  it("share an address, without asking for it", function()
-    -- A port that is free, most likely still when the threads come.
-    local probe = assert(http.serve("127.0.0.1:0", print, { reuse_port = true }))
-    local address = probe:address()
+  -- What n threads hear of themselves that listen by `how` at `address`, and who has answered 60 times.
+  local function listen(how, address, ask)
     local ready = threads.channel()
-    local crew = threads(2, function(i, where, channel)
-      local served = require "rotor.http"
-      local server, message = served.serve(where, function(_, res) res:send(200, tostring(i)) end)
-      local refused = select(3, served.serve(where, print, { reuse_port = false }))
-      channel:send(server and "listens" or message)
-      return refused
-    end, address, ready)
-    assert.same({ "listens", "listens" }, { ready:recv(), ready:recv() })
+    local crew = threads(3, function(i, name, where, channel)
+      local loops, tasks = require "rotor", require "rotor.task"
+      local answer = tostring(i)
+      local listener
+      if name == "serve" then
+        listener = assert(require "rotor.http".serve(where, function(_, res) res:send(200, answer) end))
+      elseif name == "task" then
+        listener = assert(tasks.listen(where))
+        tasks.spawn(function()
+          for conn in listener do
+            conn:write(answer)
+            conn:close()
+          end
+        end)
+      else
+        listener = assert(loops.listen(where, loops.protocol "Answer" {
+          create = function(_, stream)
+            stream:write(answer)
+            return stream:done()
+          end,
+        }))
+      end
+      channel:send(listener:address())
+      return "ended"
+    end, how, address, ready)
+    local found = ready:recv()
+    assert.same({ found, found }, { ready:recv(), ready:recv() })
+    local heard, asked = {}, false
+    task.spawn(function()
+      for _ = 1, 60 do
+        local answer = ask(found)
+        heard[answer] = (heard[answer] or 0) + 1
+      end
+      asked = true
+    end)
+    rotor.run()
+    assert(asked, scene.errors[1])
+    crew:stop(5)
+    assert.same({ "ended", "ended", "ended" }, (crew:join()))
+    return heard, found
+  end
+
+  local function connect(address)
+    local conn <close> = assert(task.connect(address))
+    return (conn:read_some())
+  end
+
+  it("share an address, also the free port that the first has got", function()
+    for _, how in ipairs { "listen", "task" } do
+      local heard = listen(how, "127.0.0.1:0", connect)
+      local total = 0
+      for answer, n in pairs(heard) do
+        assert.truthy(answer:find("^[123]$"))
+        total = total + n
+      end
+      assert.equal(60, total)
+      assert.truthy(next(heard, next(heard))) -- not all of one
+    end
+  end)
+
+  it("share an address over HTTP", function()
+    local heard = listen("serve", "127.0.0.1:0", function(address)
+      local client <close> = http.client()
+      return assert(client:get("http://" .. address .. "/"):await()).body
+    end)
+    assert.truthy(next(heard, next(heard)))
+  end)
+
+  it("share a Unix socket", function()
+    local path = os.tmpname()
+    os.remove(path)
+    for _, how in ipairs { "listen", "task" } do
+      local heard, found = listen(how, "unix:" .. path, connect)
+      assert.equal("unix:" .. path, found)
+      local total = 0
+      for _, n in pairs(heard) do total = total + n end
+      assert.equal(60, total)
+    end
+    assert.is_nil(io.open(path))
+  end)
+
+  it("do not share what is not to be shared", function()
+    local ready = threads.channel()
+    local crew = threads(2, function(_, channel)
+      local loops = require "rotor"
+      local P = loops.protocol "P" { create = function(_, stream) return stream:done() end }
+      local mine = assert(loops.listen("127.0.0.1:0", P, { reuse_port = false })):address()
+      local first = assert(loops.listen("127.0.0.1:0", P)):address()
+      local second = assert(loops.listen("127.0.0.1:0", P)):address()
+      channel:send(mine)
+      return { first, second, (select(3, loops.listen(mine, P, { reuse_port = false }))) }
+    end, ready)
+    assert.are_not_equal(ready:recv(), (ready:recv()))
     crew:stop(0)
-    assert.same({ "EADDRINUSE", "EADDRINUSE" }, (crew:join()))
+    local results = crew:join()
+    assert.same(results[1], results[2])
+    assert.are_not_equal(results[1][1], results[1][2])
+    assert.equal("EADDRINUSE", results[1][3])
   end)
 
   it("refuse what is none", function()

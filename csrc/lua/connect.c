@@ -4,6 +4,7 @@
 
 #include "../core/alloc.h"
 #include "lua_private.h"
+#include "lua_threads.h"
 
 /* -- seeds ------------------------------------------------------------------------------------- */
 
@@ -137,7 +138,10 @@ int rotor__lua_listen(lua_State *L)
         return failure;
     options.seed = start.seed;
     options.closed = start.release;
-    int error = rotor_listen(ll->loop, address, rotor__lua_protocol(class), &options, &handle);
+    rotor__share share;
+    const char *where = rotor__share_begin(&share, ll->vm, address, options.reuse_port);
+    int error = rotor_listen(ll->loop, where, rotor__lua_protocol(class), &options, &handle);
+    rotor__share_end(&share, ll, error, handle);
     if (error)
         rotor__lua_cancel(&start);
     return rotor__lua_listening(L, ll, address, failed, error, handle);

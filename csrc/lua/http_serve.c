@@ -6,6 +6,7 @@
 ** may still answer with is never used again. */
 #include "../core/alloc.h"
 #include "lua_future.h"
+#include "lua_threads.h"
 #include "lua_http.h"
 
 /* -- bodies that a function gives -------------------------------------------------------------- */
@@ -353,8 +354,11 @@ int rotor__lua_serve(lua_State *L)
     config.metrics = counted ? &ll->vm->metrics : NULL;
     rotor__lua_server *server = config.context = new_server(L, ll, a + 1);
     rotor_handle handle;
+    rotor__share share;
+    const char *where = rotor__share_begin(&share, ll->vm, address, config.listen.reuse_port);
     int error =
-        rotor_http_serve(ll->loop, address, class ? &class->handler : &function, &config, &handle);
+        rotor_http_serve(ll->loop, where, class ? &class->handler : &function, &config, &handle);
+    rotor__share_end(&share, ll, error, handle);
     if (error)
         on_closed(server);
     return rotor__lua_listening(L, ll, address, failed, error, handle);

@@ -47,6 +47,41 @@ void rotor__lua_cancel_offloads(rotor__lua_loop *ll);
 /* The Lua state closes, and nothing that it has offloaded runs any more. */
 void rotor__lua_free_offloads(rotor__vm *vm);
 
+/* [-0, +0, -] Close it as its close() does if it is the listener of task.listen; false: it is none. */
+bool rotor__close_task_listener(rotor_machine *m);
+
+/* -- listening (thread_listen.c) ---------------------------------------------------------------- */
+
+/* Where the threads of a crew listen together. */
+typedef struct rotor__doors {
+    uv_mutex_t lock;
+    unsigned threads;
+    struct rotor__door *first;
+} rotor__doors;
+
+int rotor__doors_init(rotor__doors *doors, unsigned threads); /* 0 or an error */
+void rotor__doors_fini(rotor__doors *doors);
+
+/* Those of that thread's crew, and its number, from 0. */
+rotor__doors *rotor__doors_of(struct rotor__thread *t, unsigned *index);
+
+/* Listening on one address. */
+typedef struct rotor__share {
+    rotor__doors *doors; /* NULL: it is not shared */
+    struct rotor__door *door;
+    const char *address;
+    unsigned index;
+    int fd;
+    char text[16];
+} rotor__share;
+
+/* [-0, +0, -] Begin to listen: what to listen on instead of `address`. Until it has been ended nothing may be
+** thrown. It is shared if it is to be, and this is a thread of rotor.threads. */
+const char *rotor__share_begin(rotor__share *s, rotor__vm *vm, const char *address, bool shared);
+
+/* [-0, +0, -] Whether that has failed, or the listener. */
+void rotor__share_end(rotor__share *s, const rotor__lua_loop *ll, int error, rotor_handle listener);
+
 /* Each adds its functions to the table of rotor.threads on top of the stack. */
 void rotor__lua_open_shared(lua_State *L);
 void rotor__lua_open_thread_channel(lua_State *L);

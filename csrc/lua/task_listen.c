@@ -8,6 +8,7 @@
 #include "../stream/address.h"
 #include "../stream/private.h"
 #include "lua_conn.h"
+#include "lua_threads.h"
 
 enum { RETRY_MS = 100 };
 
@@ -264,6 +265,15 @@ static void leave(listener_object *o)
     (void)rotor_end(o->ll->loop, o->listener, 0);
 }
 
+bool rotor__close_task_listener(rotor_machine *m)
+{
+    if (m->type != &listener_type)
+        return false;
+    if (((listener *)m)->object)
+        leave(((listener *)m)->object);
+    return true;
+}
+
 /* [-0, +1, e] close(): who waits in accept() is told. Idempotent. */
 static int listener_close(lua_State *L)
 {
@@ -306,7 +316,10 @@ static int l_listen(lua_State *L)
     listener_object *o = rotor__lua_new(L, &kind_listener, sizeof *o, 0);
     o->ll = ll;
     o->listener = ROTOR_NO_HANDLE;
-    int error = open_listener(o, address, &options);
+    rotor__share share;
+    const char *where = rotor__share_begin(&share, ll->vm, address, options.reuse_port);
+    int error = open_listener(o, where, &options);
+    rotor__share_end(&share, ll, error, o->listener);
     if (!error)
         return 1;
     o->closed = true;

@@ -41,6 +41,7 @@ struct rotor__crew {
     bool abort; /* or they could not */
     unsigned n, running;
     rotor__parcel *paths, *program;
+    rotor__doors doors;
     rotor__mailbox *home; /* of `ll` */
     /* Of the thread that has started it: */
     rotor__lua_loop *ll;
@@ -79,9 +80,16 @@ static void unref(crew *c)
     rotor__parcel_free(c->paths);
     rotor__parcel_free(c->program);
     rotor__mailbox_unref(c->home);
+    rotor__doors_fini(&c->doors);
     uv_cond_destroy(&c->cond);
     uv_mutex_destroy(&c->lock);
     rotor_free(c);
+}
+
+rotor__doors *rotor__doors_of(thread *t, unsigned *index)
+{
+    *index = t->index - 1;
+    return &t->crew->doors;
 }
 
 /* -- stopping, in the thread ------------------------------------------------------------------- */
@@ -107,8 +115,8 @@ static const rotor_type stopper_type = {.name = "stopper",
 static void drain(rotor_loop *loop, uint64_t ms)
 {
     for (uint32_t i = 0; i < loop->nslots; i++) {
-        const rotor_machine *m = loop->slots[i].machine;
-        if (!m || !rotor__listener_protocol(m))
+        rotor_machine *m = loop->slots[i].machine;
+        if (!m || rotor__close_task_listener(m) || !rotor__listener_protocol(m))
             continue;
         uint32_t drain_ms = ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
         if (rotor_http_drain(loop, m->self, drain_ms, NULL, NULL) == UV_EINVAL)
@@ -373,6 +381,12 @@ static crew *new_crew(rotor__lua_loop *ll, unsigned n)
         return NULL;
     }
     if (uv_cond_init(&c->cond)) {
+        uv_mutex_destroy(&c->lock);
+        rotor_free(c);
+        return NULL;
+    }
+    if (rotor__doors_init(&c->doors, n)) {
+        uv_cond_destroy(&c->cond);
         uv_mutex_destroy(&c->lock);
         rotor_free(c);
         return NULL;

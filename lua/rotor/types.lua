@@ -2147,9 +2147,10 @@ function Barrier:wait(seconds) end
 --- with copies of its upvalues; so modules are to be required inside of it. Instead of a function the name of a
 --- module will do that returns one.
 ---
---- In such a thread what listens has `reuse_port` unless it is told otherwise: all of them may
---- listen on one port, and the system has them share the connections. (So does another program of the same user
---- that asks for it; a second server is not told that the port is in use.)
+--- What such threads listen on they share, unless it is given `reuse_port = false`: the same address
+--- in each is one, and the system spreads the connections over them. Of port 0 all have the free port that the
+--- first has got; of a Unix socket or an inherited one, each a duplicate of the first's. (A port is shared with
+--- other programs of the same user, too, that ask for it: a second server is not told that it is in use.)
 ---
 --- A thread that dies with an error is reported to on_error of the default loop that it was started
 --- from, once that runs; the others go on. When the Lua state closes that has started them, threads
