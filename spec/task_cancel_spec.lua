@@ -218,8 +218,8 @@ primitives["shielded by nothing but a deadline"] = function()
   return { wait = function() task.deadline(1000, task.sleep, 1000) end }
 end
 
--- Others add theirs: sockets and the like, which need a loop whose time is real.
-local real = {}
+-- Sockets need a loop whose time is real.
+local real = require("spec.task_sockets").waits
 
 -- What is to come of a wait that does not happen.
 local endings = {}
