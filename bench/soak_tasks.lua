@@ -1,7 +1,7 @@
--- soak_tasks.lua [SECONDS [TASKS]]: TASKS (64) do at random whatever tasks can do, among themselves, with
--- threads, servers and the thread pool, for SECONDS (600); others cancel them at random, and every wait
--- may be cut off. After a tenth of the time, and at the end, all is quiet for a moment: then the same
--- must be there both times, and no message may be missing. Prints both, and exits 1 if not.
+-- soak_tasks.lua [SECONDS [TASKS]]: TASKS (64) do at random whatever tasks can do, by themselves and
+-- with threads, servers and the thread pool, for SECONDS (600); another cancels them at random, and
+-- every wait may be cut off. After a tenth of the time, and at the end, all is quiet for a moment:
+-- then the same must be there, and no message be missing. Prints what there is; exits 1 if not.
 local rotor, task = require "rotor", require "rotor.task"
 local threads, http = require "rotor.threads", require "rotor.http"
 local core = require "rotor.core"
@@ -14,7 +14,7 @@ local random = support.random(os.time())
 local counts = setmetatable({}, { __index = function() return 0 end })
 local function count(what) counts[what] = counts[what] + 1 end
 
--- -- what there is to wait for ----------------------------------------------------------------------
+-- -- what there is to wait for --------------------------------------------------------------------
 
 local channels = { task.channel(0), task.channel(1), task.channel(16) }
 local mutex, rwlock, semaphore = task.mutex(), task.rwlock(), task.semaphore(3)
@@ -34,8 +34,9 @@ local server = assert(http.serve("127.0.0.1:0", function(_, res)
   res:send(200, "late")
 end))
 local url = "http://" .. server:address() .. "/"
+local client = http.client { idle_timeout = 0.2 }
 
--- -- what they do -------------------------------------------------------------------------------------
+-- -- what they do ---------------------------------------------------------------------------------
 
 local function short() return random(20) / 1000 end
 
@@ -104,7 +105,7 @@ function scenes.connect()
 end
 
 function scenes.http()
-  local reply = http.get(url):await(random(2) == 1 and short() or nil)
+  local reply = client:get(url):await(random(2) == 1 and short() or nil)
   assert(not reply or reply.body == "late")
 end
 
@@ -129,7 +130,7 @@ local names = {}
 for name in pairs(scenes) do names[#names + 1] = name end
 table.sort(names)
 
--- -- who does it --------------------------------------------------------------------------------------
+-- -- who does it ----------------------------------------------------------------------------------
 
 local quiet, ended, busy, actors = false, false, 0, {}
 
@@ -179,7 +180,7 @@ local function count_messages()
   for _ in homeward do count "messages received" end
 end
 
--- -- looking ------------------------------------------------------------------------------------------
+-- -- looking --------------------------------------------------------------------------------------
 
 local function look()
   quiet = true
@@ -200,8 +201,8 @@ local function look()
 end
 
 local function show(seen)
-  print(("%d machines, %d references, %d spare threads, %d descriptors, %.0f bytes of Lua's"):format(
-    seen.machines, seen.references, seen.spare, seen.descriptors, seen.bytes))
+  local form = "%d machines, %d references, %d spare threads, %d descriptors, %.0f bytes of Lua's"
+  print(form:format(seen.machines, seen.references, seen.spare, seen.descriptors, seen.bytes))
 end
 
 local function is_same(a, b)

@@ -554,6 +554,21 @@ describe("the example", function()
     end)
   end
 
+  it("check_urls tells what each URL answers", function()
+    local server = serve("Lua", "http_echo")
+    local urls = ("http://%s/ http://127.0.0.1:1/ nonsense"):format(server.address)
+    local output, status = run("Lua", "check_urls", "-n 2 -t 5 " .. urls)
+    assert.matches("\nhttp://127.0.0.1:%d+/ +%d+%.%d+ s  200 OK, 0 bytes\n", "\n" .. output)
+    assert.matches("http://127.0.0.1:1/ +%d+%.%d+ s  ECONNREFUSED: ", output)
+    assert.matches("nonsense +%d+%.%d+ s  HTTP_EURL: not an http:// URL", output)
+    assert.equal(1, status)
+    local feed = ("for i in 1 2 3; do echo http://%s/; done |"):format(server.address)
+    output, status = run("Lua", "check_urls", "-", feed)
+    assert.equal(3, select(2, output:gsub("200 OK", "")))
+    assert.equal(0, status)
+    assert.matches("^usage: ", (run("Lua", "check_urls", "-n x")))
+  end)
+
   it("swap gives the same answers in both languages", function()
     if not lfs.attributes("build/examples/swap_lines.so") then
       return pending("the examples in C are not built")
