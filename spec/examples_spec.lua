@@ -569,6 +569,55 @@ describe("the example", function()
     assert.matches("^usage: ", (run("Lua", "check_urls", "-n x")))
   end)
 
+  it("http_threads answers on all threads, and drains", function()
+    local server = serve("Lua", "http_threads", "127.0.0.1:0 3")
+    local visits = {}
+    for i = 1, 30 do
+      visits[i] = { { nil, "GET / HTTP/1.1\r\nHost: h\r\n\r\n" }, { "visitor %d+%.\n", LEAVE } }
+    end
+    visit(server.address, table.unpack(visits))
+    local seen, threads = {}, {}
+    for _, each in ipairs(visits) do
+      local thread, visitor = each.heard:match("Hello from thread (%d+), visitor (%d+)")
+      assert.is_nil(seen[visitor])
+      seen[visitor], threads[thread] = true, true
+    end
+    assert.truthy(next(threads, next(threads)))
+    local output, status = server:stop()
+    assert.same({ "", 0 }, { output, status })
+    server = serve("Lua", "http_threads", "127.0.0.1:0 2")
+    output, status = server:stop("INT")
+    assert.same({ "", 0 }, { output, status })
+    output, status = run("Lua", "http_threads", "nowhere.invalid:1 2")
+    assert.matches("^http_threads.lua: ", output)
+    assert.equal(1, status)
+  end)
+
+  it("http_cheat answers whatever comes", function()
+    local server = serve("Lua", "http_cheat", "127.0.0.1:0 2")
+    local there = visit(server.address, { { nil, "no request at all" }, { "Hello, World!$", "!" },
+                                          { "Hello, World!.*Hello, World!$" } })
+    local answer = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, World!"
+    assert.equal(answer .. answer, there[1].heard)
+    local output, status = server:stop()
+    assert.same({ "", 0 }, { output, status })
+  end)
+
+  it("thread_channel counts what is in files", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write(("some words, and a line\n"):rep(20000))
+    file:close()
+    local output, status = run("Lua", "thread_channel", path .. " - " .. path, "echo one two |")
+    os.remove(path)
+    local counts = ("   20000  100000  460000 %s\n"):format(path)
+    assert.equal(counts .. "       1       2       8 -\n" .. counts, output)
+    assert.equal(0, status)
+    output, status = run("Lua", "thread_channel", path)
+    assert.matches("^thread_channel.lua: .*No such file", output)
+    assert.equal(1, status)
+  end)
+
   it("swap gives the same answers in both languages", function()
     if not lfs.attributes("build/examples/swap_lines.so") then
       return pending("the examples in C are not built")

@@ -249,7 +249,8 @@ describe("threads", function()
     assert.same({ "answered\ndrained\tdrained\n", 0 }, { output, status })
   end)
 
-  -- What n threads hear of themselves that listen by `how` at `address`, and who has answered 60 times.
+  -- Have three threads listen by `how` on `address`: how often each has answered of 60 times, and
+  -- where they have listened.
   local function listen(how, address, ask)
     local ready = threads.channel()
     local crew = threads(3, function(i, name, where, channel)
@@ -257,7 +258,8 @@ describe("threads", function()
       local answer = tostring(i)
       local listener
       if name == "serve" then
-        listener = assert(require "rotor.http".serve(where, function(_, res) res:send(200, answer) end))
+        local served = require "rotor.http"
+        listener = assert(served.serve(where, function(_, res) res:send(200, answer) end))
       elseif name == "task" then
         listener = assert(tasks.listen(where))
         tasks.spawn(function()
