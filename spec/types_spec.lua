@@ -93,6 +93,11 @@ describe("types.lua", function()
     objects.Semaphore, objects.WaitGroup = task.semaphore(1), task.wait_group()
     objects.Once, objects.Barrier = task.once(), task.barrier(1)
     loop:spawn(task.scope, function(scope) objects.TaskScope = scope end)
+    loop:spawn(function()
+      objects.TaskListener = assert(task.listen("127.0.0.1:0"))
+      objects.TaskConn = assert(task.connect(objects.TaskListener:address()))
+      objects.TaskUdp = assert(task.udp("127.0.0.1:0"))
+    end)
     local Protocol = rotor.protocol "Protocol" {
       create = function(_, stream)
         objects.Stream = stream
@@ -152,7 +157,10 @@ describe("types.lua", function()
       end,
     }))
     loop:run() -- until the protocol has got its answer
-    while reply:status() == "pending" or not (objects.Call and objects.WebSocket) do loop:turn() end
+    while reply:status() == "pending"
+      or not (objects.Call and objects.WebSocket and objects.TaskUdp) do
+      loop:turn()
+    end
     for name, object in pairs(objects) do
       assert.same(methods(object), annotated_functions(name, ":"), name)
     end

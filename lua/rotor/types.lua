@@ -1909,7 +1909,8 @@ function task.channel(capacity) end
 --- Wait for the first of several: its key, and what it gives. Each is a table with one verb:
 ---
 --- `{ recv = channel }`, `{ send = channel, value = value }`, `{ await = future }`, `{ join = task }`,
---- `{ after = seconds }`, `{ readable = conn }`, `{ writable = conn }`, `{ accept = listener }`.
+--- `{ after = seconds }`, `{ readable = conn }`, `{ writable = conn }`, `{ accept = listener }`,
+--- `{ recv = socket }`.
 ---
 --- Exactly one of them happens. Of several that are there already it is any. With `default = true` it
 --- does not wait, and returns "default" when none is there.
@@ -1917,6 +1918,46 @@ function task.channel(capacity) end
 ---@return any key
 ---@return any ...
 function task.select(cases) end
+
+--- Connect, and wait for that, in a task: the connection; or nil, a message with the address, and why. The addresses
+--- of a name are tried side by side, see rotor.Loop.connect.
+---@param address string|integer
+---@param options? rotor.TaskConnectOptions
+---@return rotor.TaskConn?
+---@return string? message
+---@return string? name
+function task.connect(address, options) end
+
+---@class rotor.TaskConnectOptions
+---@field timeout? number seconds for the look-up and all attempts together; 10
+---@field delay? boolean leave Nagle's algorithm on
+---@field keepalive? integer seconds of silence after which the system asks if the peer is there
+
+--- Listen, in the loop of the task that runs or else in the default one. Addresses are as for
+--- rotor.Loop.listen. Connections wait in the system's backlog until somebody accepts them.
+---@param address string|integer
+---@param options? rotor.TaskListenOptions
+---@return rotor.TaskListener?
+---@return string? message
+---@return string? name
+function task.listen(address, options) end
+
+---@class rotor.TaskListenOptions
+---@field backlog? integer connections that the kernel keeps waiting; 1,024
+---@field reuse_port? boolean let several listeners share the port
+---@field ipv6_only? boolean "[::]:80" is not for IPv4, too
+---@field delay? boolean leave Nagle's algorithm on
+---@field keepalive? integer seconds of silence until the peer is asked for a sign of life; never
+---@field connections? integer accept nothing while the loop has so many machines
+
+--- Open a datagram socket, in the loop of the task that runs or else in the default one, as
+--- rotor.Loop.udp does.
+---@param address? string|integer its own; nil: any
+---@param options? rotor.UdpOptions `seed` is without meaning
+---@return rotor.TaskUdp?
+---@return string? message
+---@return string? name
+function task.udp(address, options) end
 
 ---@return rotor.Mutex
 function task.mutex() end
@@ -1943,6 +1984,180 @@ function task.once() end
 ---@param n integer
 ---@return rotor.Barrier
 function task.barrier(n) end
+
+--- A connection, as tasks use it. One task may read while others write. What is read and what has become
+--- of the peer is told in order: a read that fails leaves what has come before to the next one, also when it
+--- was canceled or its time was over; at the end of what the peer has sent each gives "EEOF", or how the
+--- connection broke ("ECONNRESET"). Closed by `<close>`, or when it is collected.
+---@class rotor.TaskConn
+local TaskConn = {}
+
+--- Read exactly so many bytes.
+---@param n integer
+---@param seconds? number
+---@return string?
+---@return string? message
+---@return string? name EEOF: there are fewer to come, which can be read
+function TaskConn:read(n, seconds) end
+
+--- Read what comes before a delimiter, which is dropped.
+---@param delimiter string
+---@param max? integer most bytes before it; 65,536
+---@param seconds? number
+---@return string?
+---@return string? message
+---@return string? name ELIMIT: it does not begin within `max` bytes, which can be read; EEOF
+function TaskConn:read_until(delimiter, max, seconds) end
+
+--- Read what is there, at least one byte.
+---@param max? integer most bytes
+---@param seconds? number
+---@return string?
+---@return string? message
+---@return string? name
+function TaskConn:read_some(max, seconds) end
+
+--- Read until the peer has closed its direction: all of it, perhaps "".
+---@param max? integer most bytes; 16 MiB
+---@param seconds? number
+---@return string?
+---@return string? message
+---@return string? name ELIMIT: there is more than `max`, which can be read
+function TaskConn:read_all(max, seconds) end
+
+--- `for line in conn:lines() do`: read_until("\n"), and at the end what is left. What has ended it is what
+--- the next read says, but for a line that is too long, which can be read.
+---@param max? integer most bytes of a line; 65,536
+---@return fun(): string?, string?, string?
+function TaskConn:lines(max) end
+
+--- Write strings. Waits while 64 KiB or more are unsent, until half of that is; what it was given is sent
+--- also if that wait is canceled.
+---@param ... string|number
+---@return true?
+---@return string? message
+---@return string? name
+function TaskConn:write(...) end
+
+--- Wait until all that was written is sent.
+---@param seconds? number
+---@return true?
+---@return string? message
+---@return string? name
+function TaskConn:flush(seconds) end
+
+--- When all is sent, tell the peer that no more comes. Reading goes on.
+---@return true?
+---@return string? message
+---@return string? name
+function TaskConn:shutdown() end
+
+--- Close it. What was written is sent in the background, but a peer that takes nothing for half a minute has
+--- lost it. Who waits is told ECLOSED.
+---@return true
+function TaskConn:close() end
+
+--- Close it at once, without what is unsent; over TCP the peer sees a reset. Also after close().
+---@return true
+function TaskConn:abort() end
+
+--- Whether it was closed here.
+---@return boolean
+function TaskConn:closed() end
+
+--- How many bytes were written and are not sent yet.
+---@return integer
+function TaskConn:unsent() end
+
+---@return string?
+---@return string? message
+---@return string? name
+function TaskConn:peer() end
+
+---@return string?
+---@return string? message
+---@return string? name
+function TaskConn:address() end
+
+--- What listens. `for conn in listener do` accepts until it is closed.
+---@class rotor.TaskListener
+local TaskListener = {}
+
+--- Accept a connection. One that nobody waits for any more is for the next.
+---@param seconds? number
+---@return rotor.TaskConn?
+---@return string? message
+---@return string? name ECLOSED
+function TaskListener:accept(seconds) end
+
+--- Where it listens, with the true port; with commas if that are several.
+---@return string?
+---@return string? message
+---@return string? name
+function TaskListener:address() end
+
+--- Listen no longer. Who waits in accept() is told ECLOSED.
+---@return true
+function TaskListener:close() end
+
+---@return boolean
+function TaskListener:closed() end
+
+--- A datagram socket, as tasks use it. What comes while nobody receives is kept, 256 datagrams or 1 MiB at
+--- most; what comes then is dropped. `#socket` is how many are kept; `for data, from in socket do` receives
+--- until it is closed.
+---@class rotor.TaskUdp
+---@operator len: integer
+local TaskUdp = {}
+
+--- Receive a datagram: its bytes, who sent it, and its true size if it was cut.
+---@param seconds? number
+---@return string?
+---@return string? from or a message
+---@return integer|string? size or the name of why not: ECONNREFUSED, of something that was sent before
+function TaskUdp:recv(seconds) end
+
+--- Send a datagram, to an address (no name) or to the peer. Waits while the system has no room for it. That
+--- it was sent does not say that it arrives.
+---@param data string|number
+---@param to? string|integer
+---@return true?
+---@return string? message
+---@return string? name see rotor.Socket.send
+function TaskUdp:send(data, to) end
+
+---@return string?
+---@return string? message
+---@return string? name
+function TaskUdp:address() end
+
+---@return string?
+---@return string? message
+---@return string? name ENOTCONN: it has none
+function TaskUdp:peer() end
+
+--- How many datagrams have come and were dropped.
+---@return integer
+function TaskUdp:dropped() end
+
+--- As rotor.Socket.join.
+---@param group string
+---@param interface? string
+---@return true?
+---@return string? message
+---@return string? name
+function TaskUdp:join(group, interface) end
+
+---@param group string
+---@param interface? string
+---@return true?
+---@return string? message
+---@return string? name
+function TaskUdp:leave(group, interface) end
+
+--- Who waits is told ECLOSED; what was kept is dropped.
+---@return true
+function TaskUdp:close() end
 
 --- A task, as it is held. `name` may be set.
 ---@class rotor.Task
