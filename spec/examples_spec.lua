@@ -1,6 +1,7 @@
 local lfs = require "lfs"
 local rotor = require "rotor"
 local support = require "spec.support"
+local task = require "rotor.task"
 local websocket = require "rotor.websocket"
 
 -- Each example as a process, in both languages, and a conversation with it.
@@ -567,6 +568,64 @@ describe("the example", function()
     assert.equal(3, select(2, output:gsub("200 OK", "")))
     assert.equal(0, status)
     assert.matches("^usage: ", (run("Lua", "check_urls", "-n x")))
+  end)
+
+  it("task_echo sends back what comes", function()
+    local echo = serve("Lua", "task_echo")
+    local data = ("x"):rep(1 << 20)
+    local there = visit(echo.address, { { nil, data }, { nil, nil } }, { { nil, "a" }, { "a" } })
+    assert.equal(data, there[1].heard)
+    assert.equal("a", there[2].heard)
+    assert.same({ "", 0 }, { echo:stop("INT") })
+    local path = os.tmpname()
+    os.remove(path)
+    echo = start("Lua", "task_echo", "unix:" .. path)
+    assert.equal("listening on unix:" .. path, echo.pipe:read("l"))
+    there = visit("unix:" .. path, { { nil, "hello" }, { "hello" } })
+    assert.equal("hello", there[1].heard)
+    assert.same({ "", 0 }, { echo:stop() })
+    assert.is_nil(lfs.attributes(path))
+    local output, status = run("Lua", "task_echo", "nowhere")
+    assert.matches("^task_echo.lua: EADDRESS", output)
+    assert.equal(1, status)
+  end)
+
+  it("task_udp_echo sends datagrams back", function()
+    local echo = serve("Lua", "task_udp_echo")
+    local heard = {}
+    loop:spawn(function()
+      local socket <close> = assert(task.udp(nil, { peer = echo.address }))
+      for i = 1, 10 do
+        socket:send("message " .. i)
+        heard[i] = socket:recv(10)
+      end
+    end)
+    support.run(loop)
+    for i = 1, 10 do assert.equal("message " .. i, heard[i]) end
+    assert.same({ "10 echoed, 0 not, 0 dropped\n", 0 }, { echo:stop("INT") })
+  end)
+
+  it("task_shutdown says goodbye, and cuts off who stays", function()
+    local server = serve("Lua", "task_shutdown", "127.0.0.1:0 0.1")
+    local polite, rude
+    loop:spawn(function()
+      local a <close> = assert(task.connect(server.address))
+      local b <close> = assert(task.connect(server.address))
+      a:write("hello\n")
+      assert.equal("HELLO", a:read_until("\n"))
+      b:write("me too\n")
+      assert.equal("ME TOO", b:read_until("\n"))
+      os.execute("kill -INT " .. server.pid)
+      polite = a:read_all()
+      a:write("what is not read any more")
+      a:close()
+      rude = b:read_all()
+      repeat task.yield() until not b:write("x")
+    end)
+    support.run(loop)
+    assert.equal("Goodbye.\n", polite)
+    assert.equal("Goodbye.\n", rude)
+    assert.same({ "cut off: 1\n", 0 }, { server:stop() })
   end)
 
   it("http_threads answers on all threads, and drains", function()
