@@ -18,6 +18,23 @@ struct rotor__thread_queue {
     void (*destroy)(rotor__item *item);
 };
 
+/* It is held for a moment only, so on glibc who finds it taken looks again a few times before it sleeps. */
+static int init_lock(uv_mutex_t *lock)
+{
+#ifdef __GLIBC__
+    pthread_mutexattr_t kind;
+    int error = pthread_mutexattr_init(&kind);
+    if (error)
+        return error;
+    (void)pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_ADAPTIVE_NP);
+    error = pthread_mutex_init(lock, &kind);
+    (void)pthread_mutexattr_destroy(&kind);
+    return error;
+#else
+    return uv_mutex_init(lock);
+#endif
+}
+
 rotor__thread_queue *rotor__thread_queue_new(size_t capacity, void (*destroy)(rotor__item *item))
 {
     rotor__thread_queue *q = rotor_alloc_zero(sizeof *q);
@@ -29,7 +46,7 @@ rotor__thread_queue *rotor__thread_queue_new(size_t capacity, void (*destroy)(ro
     q->last = &q->first;
     for (int i = 0; i < 2; i++)
         q->sides[i].last = &q->sides[i].first;
-    if (uv_mutex_init(&q->lock)) {
+    if (init_lock(&q->lock)) {
         rotor_free(q);
         return NULL;
     }
