@@ -15,6 +15,7 @@
 #include "core/machine.h"
 #include "core/notifier.h"
 #include "core/process.h"
+#include "core/watchdog.h"
 
 #include "stream/address.h"
 #include "stream/connect.h"

@@ -91,6 +91,7 @@ static void on_async(uv_async_t *async)
 static void free_memory(rotor_loop *loop)
 {
     rotor_free(loop->slots);
+    rotor_free(loop->watched);
     rotor_free(loop->read_block);
     rotor_free(loop->write_block);
     if (loop->mailbox)
@@ -188,6 +189,7 @@ int rotor_loop_free(rotor_loop *loop)
     if (loop->busy || loop->running)
         return UV_EBUSY;
     loop->closing = true;
+    loop->watch = NULL;
     loop->busy = true; /* destructors are the user's code, too */
     rotor__machines_drop(loop);
     rotor__children_close(loop);

@@ -383,11 +383,19 @@ static int error_of(rotor_response r)
     return r.error < 0 ? r.error : ROTOR_EUNEXPECTED;
 }
 
+/* `m` is about to run. */
+static inline void mark(rotor_machine *m)
+{
+    if (__builtin_expect(m->loop->watch != NULL, 0))
+        rotor__watch_mark(m);
+}
+
 /* Call `create` and do what it says, but for a spawn, which is left for later so that machines which
 ** spawn from `create` do not pile up on the stack. Returns its error; the machine is gone then. */
 static int create(rotor_machine *m, void *seed)
 {
     rotor_scope scope = {m->loop, m, NULL, NULL};
+    mark(m);
     m->flags |= ROTOR__CREATED;
     rotor_response r = m->type->create(m, &scope, seed);
     if (r.kind == ROTOR_SPAWN) {
@@ -486,6 +494,7 @@ void rotor__machine_ready(rotor_machine *m, rotor_io *io, unsigned events)
     if (m->flags & (ROTOR__ENDED | ROTOR__SPAWN) || !m->type->ready)
         return; /* a machine that awaits `spawned` hears nothing else before */
     rotor_scope scope = {m->loop, m, NULL, NULL};
+    mark(m);
     settle(m, &scope, m->type->ready(m, &scope, io, events));
 }
 
@@ -493,6 +502,7 @@ void rotor__machine_timeout(rotor_machine *m)
 {
     rotor_scope scope = {m->loop, m, NULL, NULL};
     m->deadline.at = ROTOR_NEVER;
+    mark(m);
     settle(m, &scope,
            m->type->timeout ? m->type->timeout(m, &scope) : rotor_error(ROTOR_ETIMEDOUT));
 }
@@ -503,6 +513,7 @@ static void mourn(rotor_machine *child)
     leave_family(child); /* it stays for as long as its parent looks at it, also if that ends */
     if (parent) {
         rotor_scope scope = {parent->loop, parent, NULL, NULL};
+        mark(parent);
         settle(parent, &scope, parent->type->child_done(parent, &scope, child, child->status));
     } else {
         report(child);
@@ -517,6 +528,7 @@ static void run_deferred(rotor_machine *m, uint32_t what)
     m->flags &= ~what;
     m->flags |= ROTOR__CREATED;
     m->deadline = (rotor_deadline)ROTOR_DEADLINE_INIT;
+    mark(m);
     if (what == ROTOR__SPAWN)
         settle(m, &scope, (rotor_response){ROTOR_SPAWN, 0, 0});
     else /* nobody is there to be returned an error, so it ends like any other */
@@ -566,6 +578,7 @@ static void run(rotor_machine *m)
     }
     if (owed & ROTOR__WAKE && m->type->wakeup) {
         rotor_scope scope = {loop, m, NULL, NULL};
+        mark(m);
         settle(m, &scope, m->type->wakeup(m, &scope));
     }
 }
@@ -712,6 +725,8 @@ int rotor__add_now(rotor_loop *loop, const rotor_type *type, void *seed, rotor_h
         *handle = error ? ROTOR_NO_HANDLE : self;
     if (outside) {
         loop->busy = false;
+        if (loop->watch)
+            loop->watch->began = 0;
         if (loop->queue.first || loop->later.first || loop->letters)
             ensure_turn(loop);
     }

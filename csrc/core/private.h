@@ -8,6 +8,7 @@
 #include "alloc.h"
 #include "io.h"
 #include "loop.h"
+#include "watchdog.h"
 
 #define ROTOR__CONTAINER(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
@@ -80,6 +81,19 @@ typedef struct rotor__signal {
     void *context;
 } rotor__signal;
 
+/* What the watchdog notes, of the present event. */
+typedef struct rotor__watch {
+    uint64_t limit, began; /* in ns; began is 0 between events, when `event` still tells it */
+    uint64_t event;
+    uint64_t marked; /* when the machine that is named began to run */
+    char name[ROTOR_LAG_NAME];
+    uint64_t longest; /* of those before */
+    rotor_lag lag;
+    const char **transition; /* NULL, or where its name is put while it runs */
+    void (*fn)(rotor_loop *loop, const rotor_lag *lag, void *context);
+    void *context;
+} rotor__watch;
+
 struct rotor_loop {
     uv_loop_t *uv;
     uint64_t now;
@@ -90,6 +104,7 @@ struct rotor_loop {
     bool stopping;
     bool closing;
     bool owns_uv;
+    rotor__watch *watch; /* NULL: no event is watched */
 
     rotor_block *read_block, *write_block; /* lent to one stream at a time */
 
@@ -109,6 +124,7 @@ struct rotor_loop {
     rotor__mailbox *mailbox;
     rotor__signal *signals;
     struct rotor__child *children; /* programs that run, see process.c */
+    rotor__watch *watched;         /* the memory of that */
     rotor_config config;
     rotor_clock clock;
 
@@ -127,19 +143,33 @@ static inline void rotor__loop_read_clock(rotor_loop *loop)
 
 void rotor__loop_run_queued(rotor_loop *loop);
 
+/* For the watchdog: an event begins, and ends; and a machine is about to run in it. */
+void rotor__watch_enter(rotor_loop *loop);
+void rotor__watch_leave(rotor_loop *loop);
+void rotor__watch_mark(rotor_machine *m);
+
 /* Bracket an event from libuv: read the clock, and at the end run what was queued. */
 static inline void rotor__loop_enter(rotor_loop *loop)
 {
     rotor__loop_read_clock(loop);
     loop->busy = true;
+    if (__builtin_expect(loop->watch != NULL, 0))
+        rotor__watch_enter(loop);
 }
 
-static inline void rotor__loop_leave(rotor_loop *loop)
+static inline void rotor__loop_settle(rotor_loop *loop)
 {
     if (loop->queue.first || loop->letters || loop->later.first || loop->turning)
         rotor__loop_run_queued(loop);
     else
         loop->busy = false;
+}
+
+static inline void rotor__loop_leave(rotor_loop *loop)
+{
+    rotor__loop_settle(loop);
+    if (__builtin_expect(loop->watch != NULL, 0))
+        rotor__watch_leave(loop);
 }
 
 /* Tell `m` of events on `io`; between enter and leave. */
@@ -227,7 +257,7 @@ bool rotor__machines_run(rotor_loop *loop, unsigned most); /* true: there is mor
 void rotor__machines_next_turn(rotor_loop *loop);
 void rotor__machines_drop(rotor_loop *loop);
 void rotor__children_close(rotor_loop *loop); /* the programs go on */
-void rotor__letters_drop(rotor_loop *loop); /* deliver them with loop NULL */
+void rotor__letters_drop(rotor_loop *loop);   /* deliver them with loop NULL */
 void rotor__loop_arm(rotor_loop *loop, uint64_t at);
 void rotor__loop_turn_soon(rotor_loop *loop);
 void rotor__loop_handle_closed(rotor_loop *loop); /* may free an adopted, closing loop */
