@@ -103,6 +103,7 @@ void rotor__lua_free_loop(rotor__lua_loop *ll)
     unref(ll, &ll->handles);
     unref(ll, &ll->client);
     rotor__lua_free_signals(ll);
+    rotor__lua_free_watchdog(ll);
 }
 
 void rotor__lua_push_loop(lua_State *L, rotor__lua_loop *ll)
@@ -313,6 +314,7 @@ static const luaL_Reg both[] = {{"run", l_run},
                                 {"on_signal", rotor__lua_on_signal},
                                 {"dump", rotor__lua_dump},
                                 {"process", rotor__lua_process},
+                                {"watchdog", rotor__lua_watchdog},
                                 {"dump_on_signal", rotor__lua_dump_on_signal},
                                 {"add", rotor__lua_add},
                                 {"listen", rotor__lua_listen},

@@ -34,6 +34,8 @@ typedef struct rotor__lua_loop {
     int scope_object;                  /* reference to the one userdata that scopes appear as */
     int handles;                       /* reference to the table of handles in use */
     int client;                        /* reference to the HTTP client that is not made by name */
+    const char *transition;            /* of the last machine in Lua that has run */
+    struct rotor__lua_watch *watchdog; /* NULL: it is off */
     struct rotor__lua_signal *signals; /* all that there can be; NULL: none was asked for */
     struct rotor__lua_follower *followers;
     unsigned joins;    /* calls that wait for threads */
@@ -135,6 +137,7 @@ static inline int rotor__lua_protect(rotor__lua_loop *ll, int n, const char *nam
                                      const char *transition)
 {
     lua_State *D = ll->vm->D;
+    ll->transition = transition; /* for the watchdog */
     bool failed = lua_pcall(D, n, 0, -(n + 2)) != LUA_OK;
     if (failed)
         rotor__lua_report(ll, name, transition);
@@ -172,13 +175,16 @@ rotor_handle rotor__lua_check_handle(lua_State *L, int index, const rotor__lua_l
 void rotor__lua_push_loop(lua_State *L, rotor__lua_loop *ll);
 void rotor__lua_free_loop(rotor__lua_loop *ll);
 
-/* -- signals, and looking at a loop (signal.c, dump.c) ------------------------------------------- */
+/* -- signals, and looking at a loop (signal.c, dump.c, watchdog.c) ------------------------------------------- */
 
 /* The loop is closed. */
 void rotor__lua_free_signals(rotor__lua_loop *ll);
 
 /* [-0, +0, v] In place of the name of a signal at `index`, put what task.select can wait for. */
 void rotor__lua_replace_signal(lua_State *L, int index, rotor__lua_loop *ll);
+
+/* The loop is closed. */
+void rotor__lua_free_watchdog(rotor__lua_loop *ll);
 
 /* Print what every machine waits for. */
 void rotor__lua_print_dump(rotor__lua_loop *ll);
@@ -377,6 +383,7 @@ int rotor__lua_add(lua_State *L);
 int rotor__lua_on_signal(lua_State *L);
 int rotor__lua_dump(lua_State *L);
 int rotor__lua_process(lua_State *L);
+int rotor__lua_watchdog(lua_State *L);
 int rotor__lua_dump_on_signal(lua_State *L);
 int rotor__lua_listen(lua_State *L);
 int rotor__lua_connect(lua_State *L);

@@ -437,6 +437,7 @@ static rotor_response run(rotor__task *t)
         t->flags |= ROTOR__TASK_THROWN;
     }
     end(t, results);
+    ll->transition = NULL; /* the watchdog is not to think that it was what came of it */
     if (t->state != ROTOR__TASK_FAILED)
         return rotor_done();
     rotor__machine_idle(&t->machine, true);

@@ -98,6 +98,10 @@ function rotor.on_error(fn) end
 ---@return string? name
 function rotor.on_signal(name, fn) end
 
+---@param seconds number|false|nil
+---@param fn? fun(report: rotor.Lag)
+function rotor.watchdog(seconds, fn) end
+
 ---@param options rotor.ProcessOptions
 ---@return rotor.Process?
 ---@return string? message
@@ -229,6 +233,22 @@ function Loop:on_error(fn) end
 ---@return string? message
 ---@return string? name
 function Loop:on_signal(name, fn) end
+
+--- Have `fn` told of each event that keeps the loop for that long, so that nothing else can happen
+--- meanwhile, and of the Lua function that was running then. Without `fn` on_error is. With nil,
+--- false or 0 it is switched off, and costs nothing. While it is on, Lua is a little slower, as it
+--- needs the hook of debug.sethook; where that is in use, this is an error. Coroutines that were made
+--- before are not looked into.
+---@param seconds number|false|nil
+---@param fn? fun(report: rotor.Lag)
+function Loop:watchdog(seconds, fn) end
+
+---@class rotor.Lag
+---@field message string all of it in words
+---@field seconds number how long the event has taken
+---@field machine? string "NAME SLOT.GENERATION" of the machine that has taken most of that
+---@field transition? string which of its transitions
+---@field traceback? string where Lua was when the time was up; nil if C has taken it
 
 --- Run a program: `loop:process { "sort", "-n", stdin = "pipe", stdout = "pipe" }`.
 ---@param options rotor.ProcessOptions
