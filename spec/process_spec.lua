@@ -26,6 +26,17 @@ describe("a process", function()
     end,
   }
 
+  local Later = rotor.protocol "Later" {
+    create = function(self, stream, text)
+      self.text = text
+      return stream:sleep(0.001)
+    end,
+    timeout = function(self, stream)
+      stream:write(self.text)
+      return stream:done()
+    end,
+  }
+
   local function output_of(loop, options)
     local got = {}
     options.stdout = "pipe"
@@ -66,6 +77,7 @@ describe("a process", function()
     assert.matches("^fd:%d+$", process.stdin)
     assert.equal(process.stdin, process.stdin)
     assert(loop:connect(process.stdin, Writer, { seed = "3\n1\n2\n" }))
+    assert.is_nil(process.stdin)
     assert(loop:connect(process.stdout, Reader, { seed = got }))
     support.run(loop)
     assert.equal("1\n2\n3\n", got.text)
@@ -125,6 +137,32 @@ describe("a process", function()
     assert.same({ nil, "ETIMEDOUT: deadline passed", "ETIMEDOUT" }, late)
   end)
 
+  it("talks to tasks", function()
+    local loop = scene.loop()
+    local got
+    loop:spawn(function()
+      local process <close> = assert(loop:process { "cat", stdin = "pipe", stdout = "pipe" })
+      local stdin <close> = assert(task.connect(process.stdin))
+      local stdout <close> = assert(task.connect(process.stdout))
+      assert(stdin:write("one\ntwo\n"))
+      assert(stdin:shutdown())
+      got = { stdout:read_until("\n"), stdout:read_until("\n"), process:wait().status }
+    end)
+    support.run(loop)
+    assert.same({ "one", "two", 0 }, got)
+  end)
+
+  it("keeps its pipes while nobody has connected to them", function()
+    local loop = scene.loop { capacity = 1 }
+    local process = assert(loop:process { "cat", stdin = "pipe" })
+    local address = process.stdin
+    assert.equal("ECAPACITY", select(3, loop:connect(address, Writer, { seed = "" })))
+    assert.equal(address, process.stdin)
+    process:close()
+    assert.is_nil(process.stdin)
+    loop:run()
+  end)
+
   it("is killed when it is closed", function()
     local loop = scene.loop()
     local exited
@@ -141,12 +179,11 @@ describe("a process", function()
     local got = {}
     local process = assert(loop:process { "sh", "-c", "read x; echo $x", stdin = "pipe",
                                           stdout = "pipe" })
-    local stdin = process.stdin
+    assert(loop:connect(process.stdin, Later, { seed = "still there\n" }))
     assert(loop:connect(process.stdout, Reader, { seed = got }))
     process = nil -- luacheck: ignore
     collectgarbage()
     collectgarbage()
-    assert(loop:connect(stdin, Writer, { seed = "still there\n" }))
     support.run(loop)
     assert.equal("still there\n", got.text)
   end)

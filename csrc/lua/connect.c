@@ -167,7 +167,7 @@ int rotor__lua_connect(lua_State *L)
         return failure;
     options.seed = start.seed;
     options.release = start.release;
-    int error = rotor_connect(ll->loop, address, rotor__lua_protocol(class), &options, &handle);
+    int error = rotor__lua_dial(ll, address, rotor__lua_protocol(class), &options, &handle);
     if (error)
         rotor__lua_cancel(&start);
     return rotor__lua_opened(L, ll, address, error, handle);

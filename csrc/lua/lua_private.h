@@ -49,8 +49,9 @@ struct rotor__vm {
     rotor__lua_loop *usual;   /* the default loop, made when first needed */
     rotor__lua_trace *traces; /* of protocols */
     rotor__tasks *tasks;
-    bool closed;                /* the Lua state closes; there are no loops any more */
-    rotor_http_metrics metrics; /* of all its servers */
+    struct rotor__lua_process *processes; /* all objects that there are of programs */
+    bool closed;                          /* the Lua state closes; there are no loops any more */
+    rotor_http_metrics metrics;           /* of all its servers */
     struct rotor__blocker
         *blocker; /* of the thread of rotor.threads that this state is in, or NULL */
     struct rotor__thread *thread; /* likewise */
@@ -371,6 +372,10 @@ int rotor__lua_opened(lua_State *L, rotor__lua_loop *ll, const char *address, in
 /* [-0, +1 or 3, m] The same for a listener; `failed` as rotor_listen_options.failed was set. */
 int rotor__lua_listening(lua_State *L, rotor__lua_loop *ll, const char *address, const char *failed,
                          int error, rotor_handle handle);
+
+/* As rotor_connect(). What it takes from a program's object is not the object's any more (process.c). */
+int rotor__lua_dial(rotor__lua_loop *ll, const char *address, const rotor_protocol *protocol,
+                    const rotor_connect_options *options, rotor_handle *handle);
 
 /* -- futures (future.c) ------------------------------------------------------------------------ */
 

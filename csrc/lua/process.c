@@ -1,5 +1,6 @@
 /* Programs in Lua. */
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -9,14 +10,15 @@
 
 static const rotor__kind kind_process = {.name = "rotor.process"};
 
-enum { EXITED = 1, ADDRESSES, USERVALUES = 2 };
+enum { EXITED = 1, USERVALUES = 1 };
 
-typedef struct process_object {
+typedef struct rotor__lua_process {
     rotor__object object;
     rotor__lua_loop *ll;
     rotor_handle handle;
     int pid;
-    int pipes[3]; /* -1: none, or somebody else's by now */
+    int pipes[3];                            /* -1: none, or somebody has connected to it */
+    struct rotor__lua_process *next, **link; /* among all of the Lua state; link is NULL in none */
 } process_object;
 
 static const char *const stdio_names[] = {"stdin", "stdout", "stderr"};
@@ -219,8 +221,6 @@ int rotor__lua_process(lua_State *L)
     int index = lua_gettop(L);
     rotor__lua_future_object *future = rotor__lua_push_future(L, ll);
     lua_setiuservalue(L, index, EXITED);
-    lua_newtable(L);
-    lua_setiuservalue(L, index, ADDRESSES);
     ending *e = rotor_alloc_zero(sizeof *e);
     if (!e || rotor_future_new(ll->loop, &future->future, &e->port, rotor__lua_free_box)) {
         rotor_free(e);
@@ -239,6 +239,11 @@ int rotor__lua_process(lua_State *L)
         return 3;
     }
     object->pid = rotor_process_pid(ll->loop, object->handle);
+    object->next = ll->vm->processes;
+    object->link = &ll->vm->processes;
+    if (object->next)
+        object->next->link = &object->next;
+    ll->vm->processes = object;
     lua_settop(L, index);
     return 1;
 }
@@ -298,22 +303,39 @@ static int process_close(lua_State *L)
 
 static int process_gc(lua_State *L)
 {
-    close_pipes(check_process(L));
+    process_object *object = check_process(L);
+    close_pipes(object);
+    if (object->link) {
+        *object->link = object->next;
+        if (object->next)
+            object->next->link = object->link;
+    }
+    object->link = NULL;
     return 0;
 }
 
-/* [-0, +1, m] The address of that end; its descriptor is not the object's any more. */
-static int push_address(lua_State *L, process_object *object, int i)
+/* [-0, +1, m] The address of that end, as long as it is to be had. */
+static int push_address(lua_State *L, const process_object *object, int i)
 {
-    lua_getiuservalue(L, 1, ADDRESSES);
-    if (lua_rawgeti(L, -1, i) == LUA_TNIL && object->pipes[i] >= 0) {
-        lua_pop(L, 1);
+    if (object->pipes[i] >= 0)
         lua_pushfstring(L, "fd:%d", object->pipes[i]);
-        lua_pushvalue(L, -1);
-        lua_rawseti(L, -3, i);
-        object->pipes[i] = -1;
-    }
+    else
+        lua_pushnil(L);
     return 1;
+}
+
+int rotor__lua_dial(rotor__lua_loop *ll, const char *address, const rotor_protocol *protocol,
+                    const rotor_connect_options *options, rotor_handle *handle)
+{
+    int error = rotor_connect(ll->loop, address, protocol, options, handle);
+    if (error || strncmp(address, "fd:", 3) != 0)
+        return error;
+    int fd = atoi(address + 3);
+    for (process_object *p = ll->vm->processes; p; p = p->next)
+        for (int i = 0; i < 3; i++)
+            if (p->pipes[i] == fd)
+                p->pipes[i] = -1;
+    return 0;
 }
 
 /* [-0, +1, e] pid, exited, stdin, stdout, stderr, or a method */

@@ -271,7 +271,7 @@ static int l_connect(lua_State *L)
     rotor__lua_loop *ll = rotor__task_ll(t);
     rotor__conn *c = rotor__conn_new(L, ll);
     lua_replace(L, 2);
-    int error = rotor_connect(ll->loop, address, &rotor__conn_protocol, &options, &c->stream);
+    int error = rotor__lua_dial(ll, address, &rotor__conn_protocol, &options, &c->stream);
     if (error)
         return rotor__conn_fail_at(L, error, address);
     rotor__conn_stream_of(c)->conn = c; /* its create is called later, if ever */

@@ -88,6 +88,8 @@ static bool run(bool all)
 /* TSan keeps more of each allocation than there is memory for when all are tried; ASan sees to those. */
 #if defined(__SANITIZE_THREAD__)
 enum { STEP = 16 };
+#elif defined(SCENARIO_STEP) /* of a test that takes long each time */
+enum { STEP = SCENARIO_STEP };
 #else
 enum { STEP = 1 };
 #endif

@@ -276,7 +276,7 @@ function Loop:process(options) end
 ---@class rotor.Process
 ---@field pid integer
 ---@field exited rotor.Future of a rotor.ProcessEnd
----@field stdin? string where it was "pipe": the address ("fd:7") of the other end, for rotor.connect. Who has asked for it has to connect to it, as it is not closed otherwise
+---@field stdin? string where it was "pipe": the address ("fd:7") of the other end, for rotor.connect or task.connect; nil once it is connected to
 ---@field stdout? string
 ---@field stderr? string
 local Process = {}
