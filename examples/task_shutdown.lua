@@ -1,6 +1,6 @@
 -- Usage: task_shutdown.lua PORT | ADDR:PORT | unix:PATH [SECONDS]
--- Sends lines back in capitals. When it is to end (SIGINT, SIGTERM) it accepts nobody any more, says
--- goodbye and closes its direction; whoever has not closed the other in 10 SECONDS is cut off.
+-- Sends lines back in capitals. When it is to end (SIGINT, SIGTERM) it accepts nobody any more,
+-- says goodbye and closes its direction; whoever has not closed the other in 10 SECONDS is cut off.
 local rotor = require "rotor"
 local task = require "rotor.task"
 

@@ -339,6 +339,23 @@ describe("a task's connection", function()
       end)
     end)
 
+    it("to a peer that is gone, and reads what that has said before", function()
+      between(function(here, there)
+        here:write("x")
+        there:write("Not now.\n")
+        assert.is_true(there:flush())
+        there:close() -- with a byte unread, which resets the connection
+        repeat
+          local ok = here:write("y")
+          task.yield()
+        until not ok
+        assert.equal("Not now.", here:read_until("\n"))
+        local data, _, code = here:read_some()
+        assert.is_nil(data)
+        assert(code == "EPIPE" or code == "ECONNRESET", code)
+      end)
+    end)
+
     it("strings only", function()
       between(function(here)
         assert.has_error(function() here:write("a", {}) end)

@@ -21,6 +21,9 @@ const rotor__kind rotor__kind_conn = {"rotor.task.conn", waitables};
 /* Unsent output with which writing waits, and until how much is left. */
 enum { HIGH_WATER = 65536, LOW_WATER = HIGH_WATER / 2 };
 
+/* What is still read from a connection that is broken, at most; and a piece of it. */
+enum { MOST_REST = 1 << 20, LEAST_ROOM = 8192 };
+
 /* -- the protocol ------------------------------------------------------------------------------ */
 
 rotor_intent rotor__conn_next(const rotor__conn_stream *s)
@@ -130,12 +133,25 @@ static void complete_all(rotor__conn *c)
     rotor__task_complete_all(&c->flushing);
 }
 
+/* What the peer has sent before may still be there, such as why it takes no more. */
+static void receive_rest(rotor_stream *stream)
+{
+    ssize_t n = 1;
+    while (n > 0 && rotor_buf_len(&stream->input) < MOST_REST) {
+        char *room = rotor_buf_reserve(&stream->input, LEAST_ROOM);
+        n = room ? stream->transport->recv(stream, room, rotor_buf_room(&stream->input)) : 0;
+        rotor_buf_commit(&stream->input, n > 0 ? (size_t)n : 0);
+    }
+}
+
 static void on_fatal(rotor_stream *stream, rotor_scope *scope, int error)
 {
     rotor__conn *c = ((rotor__conn_stream *)stream)->conn;
     if (!c)
         return;
     c->error = error;
+    if (c->open && !c->eof)
+        receive_rest(stream);
     (void)rotor_buf_return(&stream->input);
     c->rest = stream->input;
     stream->input = (rotor_buf)ROTOR_BUF_INIT;

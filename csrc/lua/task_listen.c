@@ -202,8 +202,11 @@ static int poll_accept(lua_State *L, int index)
         l->fd = seed.fd;
         if (!error)
             return 1;
-        l->scarce = l->fd >= 0;
         lua_pop(L, 1);
+        if (l->fd >= 0) { /* it waits in hand until there is memory for it */
+            l->scarce = true;
+            return -1;
+        }
     }
     return -1;
 }
