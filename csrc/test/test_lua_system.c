@@ -20,7 +20,7 @@ static const char script[] =
     "loop:spawn(function() key = task.select { a = { signal = 'USR2' }, b = { after = 0 } } end)\n"
     "loop:dump_on_signal('USR1')\n"
     "loop:on_signal('USR1', function() end)\n"
-    "while loop:count() > 1 do loop:turn() end\n"
+    "for _ = 1, 20 do loop:turn() end\n"
     "dump = loop:dump()\n"
     "waiter:cancel()\n"
     "loop:run()\n"
