@@ -61,6 +61,43 @@ describe("dump", function()
     client:close()
   end)
 
+  it("tells what connections of HTTP wait for", function()
+    local loop = scene.loop()
+    local kept
+    local server = assert(loop:serve("127.0.0.1:0", function(req, res)
+      if req.path == "/slow" then kept = res else res:send("fast") end
+    end))
+    local Half = rotor.protocol "Half" {
+      create = function(_, stream)
+        stream:write("GET / HTTP/1.1\r\nHo")
+        return stream:expect_bytes(1)
+      end,
+      exception = function(_, stream) return stream:done() end,
+    }
+    local half = assert(loop:connect(server:address(), Half))
+    local client = loop:client()
+    local url = "http://" .. server:address()
+    local answer = client:get(url .. "/slow?secret=1")
+    local function has(line)
+      for _ = 1, 1000 do
+        if loop:dump():find(line) then return true end
+        loop:turn()
+      end
+      assert.matches(line, loop:dump())
+    end
+    has "\nhttp %d+.%d+: the handler %(GET /slow%), %d+ unread, peer 127.0.0.1:%d+; "
+    has "\nhttp client %d+.%d+: a response, peer 127.0.0.1:%d+; "
+    has "\nhttp fetch %d+.%d+: a response; "
+    has "\nhttp %d+.%d+: the rest of a request's head, 19 unread, peer "
+    kept:send("slow")
+    has "\nhttp %d+.%d+: a request, peer 127.0.0.1:%d+; "
+    has "\nhttp client %d+.%d+: a request to send, peer "
+    assert.equal("slow", answer:get().body)
+    half:close()
+    server:close()
+    client:close()
+  end)
+
   it("tells where tasks wait, and where they were spawned", function()
     local loop = scene.loop { virtual = true }
     local channel, mutex = task.channel(), task.mutex()

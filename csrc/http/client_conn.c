@@ -563,4 +563,5 @@ const rotor_protocol rotor_http__conn_protocol = {
     .hangup = on_hangup,
     .fatal = on_fatal,
     .drop = on_drop,
+    .describe = rotor_http__conn_describe,
 };

@@ -124,6 +124,9 @@ struct rotor_http__conn {
 
 extern const rotor_protocol rotor_http__conn_protocol;
 
+/* See rotor_protocol.describe. */
+void rotor_http__conn_describe(const rotor_stream *s, char *text, size_t size);
+
 /* Send the call's request on a connection that has none. 0 or an error: then it has none still. */
 int rotor_http__conn_begin(rotor_http__conn *conn, rotor_http_call *c);
 

@@ -693,4 +693,5 @@ const rotor_protocol rotor_http__connection = {
     .fatal = on_fatal,
     .drop = on_drop,
     .pull = rotor_http__pull,
+    .describe = rotor_http__describe,
 };

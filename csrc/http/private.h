@@ -69,6 +69,9 @@ struct rotor_http {
     bool head_begun; /* some of the head is there, and its deadline is running */
 };
 
+/* See rotor_protocol.describe. */
+void rotor_http__describe(const rotor_stream *s, char *text, size_t size);
+
 static inline bool rotor_http__has_exchange(const rotor_http *h)
 {
     return h->state >= HTTP__BODY;

@@ -62,6 +62,17 @@ static void say_intent(words *w, const rotor_stream *s)
         say(w, "%sat most %u unsent", in->kind == ROTOR_INTENT_SLEEP ? "" : ", or ", in->flush - 1);
 }
 
+static void say_what(words *w, const rotor_stream *s)
+{
+    ROTOR__IN_FORCE(protocol, s, describe);
+    if (!protocol->describe || s->intent.kind >= ROTOR_INTENT_DONE) {
+        say_intent(w, s);
+        return;
+    }
+    protocol->describe(s, w->text, w->size);
+    w->used = strlen(w->text);
+}
+
 static void say_bytes(words *w, const rotor_stream *s)
 {
     if (rotor_buf_len(&s->input) > 0)
@@ -87,7 +98,7 @@ void rotor__stream_describe(const rotor_machine *m, char *text, size_t size)
     else if (s->flags & ROTOR__HANDSHAKE)
         say(&w, "the handshake of its transport (%s)", s->transport->name);
     else
-        say_intent(&w, s);
+        say_what(&w, s);
     say_bytes(&w, s);
     if (s->protocol->parent)
         say(&w, ", in state %s", s->protocol->name);

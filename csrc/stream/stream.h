@@ -212,6 +212,9 @@ typedef struct rotor_protocol {
     /* The destructor; exactly once, if `create` was called. */
     void (*drop)(rotor_stream *s);
 
+    /* No transition: say in words what it waits for, see rotor_type.describe. NULL: its intent. */
+    void (*describe)(const rotor_stream *s, char *text, size_t size);
+
     /* Output at which reading stops until it has gone below half of it; 0: 65,536 bytes. */
     size_t high_water;
     /* How long the peer may take no output while there is some, before fatal(ROTOR_ESTALLED);

@@ -194,6 +194,7 @@ static rotor_protocol flatten(const rotor_protocol *state)
         INHERIT(exception);
         INHERIT(hangup);
         INHERIT(fatal);
+        INHERIT(describe);
         INHERIT(high_water);
         INHERIT(stall_ms);
         INHERIT(turns);

@@ -268,6 +268,23 @@ static void a_stream_says_what_it_expects(void **state)
     assert_waits(&sleeps, "a wakeup; for 0.000 s");
 }
 
+static void describe(const rotor_stream *s, char *text, size_t size)
+{
+    snprintf(text, size, "a greeting");
+}
+
+static void a_protocol_may_say_it_better(void **state)
+{
+    script sc = SCRIPT({.then = rotor_expect_bytes(7)});
+    sc.protocol.describe = describe;
+    assert_waits(&sc, "a greeting; for 0.000 s");
+    sc = (script)SCRIPT(
+        {.then = rotor_intent_done(), .say = "bye"}); /* but not once it is through */
+    sc.protocol.describe = describe;
+    assert_waits(&sc, "its output to be sent, to close then, 3 unsent; for 0.000 s; "
+                      "deadline in 30.000 s");
+}
+
 static void unread_bytes_are_counted(void **state)
 {
     stage st;
@@ -406,6 +423,7 @@ int main(void)
         TEST(a_line_is_cut_before_its_times),
         TEST(each_stops_when_told_to),
         TEST(a_stream_says_what_it_expects),
+        TEST(a_protocol_may_say_it_better),
         TEST(unread_bytes_are_counted),
         TEST(unsent_bytes_are_counted),
         TEST(one_may_look_from_inside),
