@@ -278,11 +278,6 @@ static void a_protocol_may_say_it_better(void **state)
     script sc = SCRIPT({.then = rotor_expect_bytes(7)});
     sc.protocol.describe = describe;
     assert_waits(&sc, "a greeting; for 0.000 s");
-    sc = (script)SCRIPT(
-        {.then = rotor_intent_done(), .say = "bye"}); /* but not once it is through */
-    sc.protocol.describe = describe;
-    assert_waits(&sc, "its output to be sent, to close then, 3 unsent; for 0.000 s; "
-                      "deadline in 30.000 s");
 }
 
 static void unread_bytes_are_counted(void **state)
