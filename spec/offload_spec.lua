@@ -148,6 +148,7 @@ describe("offloading", function()
           return n
         end, i)
       end
+      core.offload(function(channel) channel:recv() end, core.threads.channel())
       io.write "end"
     ]]
     assert.equal(0, status)

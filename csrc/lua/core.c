@@ -290,6 +290,7 @@ static int vm_gc(lua_State *L)
 {
     vm_object *object = rotor__lua_check(L, 1, &kind_vm);
     object->vm.closed = true;
+    rotor__lua_stop_offloads(&object->vm);
     rotor__lua_end_crews(&object->vm);
     for (rotor__lua_loop *ll = object->vm.loops; ll; ll = ll->next)
         rotor__lua_free_loop(ll);

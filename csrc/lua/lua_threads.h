@@ -44,6 +44,9 @@ void rotor__lua_end_crews(rotor__vm *vm);
 /* The loop is about to close: what it has offloaded and has not begun never will. */
 void rotor__lua_cancel_offloads(rotor__lua_loop *ll);
 
+/* The Lua state closes: what it has offloaded does not block in channels any more. */
+void rotor__lua_stop_offloads(rotor__vm *vm);
+
 /* The Lua state closes, and nothing that it has offloaded runs any more. */
 void rotor__lua_free_offloads(rotor__vm *vm);
 

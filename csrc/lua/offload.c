@@ -4,15 +4,18 @@
 #include "lua_future.h"
 #include "lua_threads.h"
 
-typedef struct spare_state {
-    struct spare_state *next;
+typedef struct pool_state {
+    struct pool_state *next;  /* among those that do nothing */
+    struct pool_state *older; /* among all */
     lua_State *L;
-} spare_state;
+    rotor__blocker blocker;
+} pool_state;
 
 /* What the jobs of one Lua state share. */
 struct rotor__offloads {
     uv_mutex_t lock;
-    spare_state *spare;
+    pool_state *spare, *newest;
+    bool stop;        /* nothing is to block any more */
     struct job *jobs; /* that have not ended; the Lua state's own thread only */
     rotor__parcel *paths;
 };
@@ -31,26 +34,42 @@ typedef struct job {
 
 /* -- in the pool ------------------------------------------------------------------------------- */
 
-static spare_state *take_state(struct rotor__offloads *o)
+/* NULL: no memory. */
+static pool_state *new_state(struct rotor__offloads *o)
 {
-    uv_mutex_lock(&o->lock);
-    spare_state *s = o->spare;
-    if (s)
-        o->spare = s->next;
-    uv_mutex_unlock(&o->lock);
-    if (s)
-        return s;
-    s = rotor_alloc(sizeof *s);
-    if (s)
-        s->L = rotor__new_state(o->paths);
-    if (s && !s->L) {
+    pool_state *s = rotor_alloc(sizeof *s);
+    if (!s || rotor__blocker_init(&s->blocker)) {
         rotor_free(s);
-        s = NULL;
+        return NULL;
     }
+    s->L = rotor__new_state(o->paths);
+    if (!s->L) {
+        rotor__blocker_fini(&s->blocker);
+        rotor_free(s);
+        return NULL;
+    }
+    rotor__lua_vm(s->L)->blocker = &s->blocker;
+    uv_mutex_lock(&o->lock);
+    s->older = o->newest;
+    o->newest = s;
+    bool stop = o->stop;
+    uv_mutex_unlock(&o->lock);
+    if (stop)
+        rotor__blocker_stop(&s->blocker);
     return s;
 }
 
-static void give_state(struct rotor__offloads *o, spare_state *s)
+static pool_state *take_state(struct rotor__offloads *o)
+{
+    uv_mutex_lock(&o->lock);
+    pool_state *s = o->spare;
+    if (s)
+        o->spare = s->next;
+    uv_mutex_unlock(&o->lock);
+    return s ? s : new_state(o);
+}
+
+static void give_state(struct rotor__offloads *o, pool_state *s)
 {
     uv_mutex_lock(&o->lock);
     s->next = o->spare;
@@ -79,7 +98,7 @@ static int run(lua_State *L)
 static void on_work(uv_work_t *work)
 {
     job *j = ROTOR__CONTAINER(work, job, work);
-    spare_state *s = take_state(j->offloads);
+    pool_state *s = take_state(j->offloads);
     if (!s)
         return; /* without a result that is for want of memory */
     lua_State *L = s->L;
@@ -182,14 +201,27 @@ void rotor__lua_cancel_offloads(rotor__lua_loop *ll)
             (void)uv_cancel((uv_req_t *)&j->work);
 }
 
+void rotor__lua_stop_offloads(rotor__vm *vm)
+{
+    struct rotor__offloads *o = vm->offloads;
+    if (!o)
+        return;
+    uv_mutex_lock(&o->lock);
+    o->stop = true;
+    for (pool_state *s = o->newest; s; s = s->older)
+        rotor__blocker_stop(&s->blocker);
+    uv_mutex_unlock(&o->lock);
+}
+
 void rotor__lua_free_offloads(rotor__vm *vm)
 {
     struct rotor__offloads *o = vm->offloads;
     if (!o || o->jobs) /* as the process ends in a transition */
         return;
-    for (spare_state *s = o->spare, *next; s; s = next) {
-        next = s->next;
+    for (pool_state *s = o->newest, *older; s; s = older) {
+        older = s->older;
         lua_close(s->L);
+        rotor__blocker_fini(&s->blocker);
         rotor_free(s);
     }
     rotor__parcel_free(o->paths);

@@ -81,6 +81,7 @@ enum { PARTS = 16, FIRST_BUCKETS = 16 };
 struct rotor__dict {
     atomic_uint refs;
     unsigned parts; /* 1 or PARTS */
+    uint64_t seed;  /* or who chooses keys could have them all in one bucket */
     size_t room;    /* of each */
     uint64_t (*now)(void);
     part part[PARTS];
@@ -239,9 +240,9 @@ static int store(const rotor__dict *d, part *s, const char *key, size_t len, uin
 }
 
 /* FNV-1a, and the finish of a mixer, so that the part and the bucket are of different bits. */
-static uint64_t hash_of(const char *key, size_t len)
+static uint64_t hash_of(const rotor__dict *d, const char *key, size_t len)
 {
-    uint64_t h = 14695981039346656037u;
+    uint64_t h = 14695981039346656037u ^ d->seed;
     for (size_t i = 0; i < len; i++)
         h = (h ^ (unsigned char)key[i]) * 1099511628211u;
     h ^= h >> 33;
@@ -271,6 +272,8 @@ rotor__dict *rotor__dict_new(size_t max_bytes, uint64_t (*now)(void))
         return NULL;
     atomic_init(&d->refs, 1);
     d->now = now ? now : system_now;
+    if (uv_random(NULL, NULL, &d->seed, sizeof d->seed, 0, NULL))
+        d->seed = uv_hrtime() ^ (uint64_t)(uintptr_t)d;
     unsigned parts = max_bytes < PARTS * ROTOR__DICT_LEAST ? 1 : PARTS;
     d->room = max_bytes / parts;
     for (; d->parts < parts; d->parts++)
@@ -309,7 +312,7 @@ rotor__dict_value rotor__dict_get(rotor__dict *d, const char *key, size_t len, c
                                   size_t size)
 {
     rotor__dict_value value = {.type = ROTOR__DICT_NONE};
-    uint64_t hash = hash_of(key, len);
+    uint64_t hash = hash_of(d, key, len);
     part *s = enter(d, hash);
     entry *e = *find_living(d, s, key, len, hash);
     if (e) {
@@ -329,7 +332,7 @@ rotor__dict_value rotor__dict_get(rotor__dict *d, const char *key, size_t len, c
 int rotor__dict_put(rotor__dict *d, rotor__dict_how how, const char *key, size_t len,
                     const rotor__dict_value *value, uint64_t ms)
 {
-    uint64_t hash = hash_of(key, len), expires = expiry(d, ms);
+    uint64_t hash = hash_of(d, key, len), expires = expiry(d, ms);
     part *s = enter(d, hash);
     int done = 0;
     if (how == ROTOR__DICT_SET || !*find_living(d, s, key, len, hash))
@@ -360,7 +363,7 @@ static rotor__dict_value sum(const rotor__dict_value *a, const rotor__dict_value
 int rotor__dict_incr(rotor__dict *d, const char *key, size_t len, const rotor__dict_value *n,
                      const rotor__dict_value *initial, uint64_t ms, rotor__dict_value *result)
 {
-    uint64_t hash = hash_of(key, len), expires = expiry(d, ms);
+    uint64_t hash = hash_of(d, key, len), expires = expiry(d, ms);
     part *s = enter(d, hash);
     const entry *e = *find_living(d, s, key, len, hash);
     const rotor__dict_value *old = e ? &e->value : initial;
@@ -408,7 +411,7 @@ int rotor__dict_compare_and_set(rotor__dict *d, const char *key, size_t len,
                                 uint64_t ms)
 {
     static const rotor__dict_value none = {.type = ROTOR__DICT_NONE};
-    uint64_t hash = hash_of(key, len), expires = expiry(d, ms);
+    uint64_t hash = hash_of(d, key, len), expires = expiry(d, ms);
     part *s = enter(d, hash);
     entry **e = find_living(d, s, key, len, hash);
     int done = is_equal(*e ? &(*e)->value : &none, expected);
@@ -422,7 +425,7 @@ int rotor__dict_compare_and_set(rotor__dict *d, const char *key, size_t len,
 
 bool rotor__dict_delete(rotor__dict *d, const char *key, size_t len)
 {
-    uint64_t hash = hash_of(key, len);
+    uint64_t hash = hash_of(d, key, len);
     part *s = enter(d, hash);
     entry **e = find_living(d, s, key, len, hash);
     bool was = *e != NULL;
