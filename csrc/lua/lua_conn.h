@@ -80,8 +80,26 @@ rotor_intent rotor__conn_next(const rotor__conn_stream *s);
 /* [-0, +3, m] nil, "NAME: message (text)", "NAME". Returns 3. */
 int rotor__conn_fail_at(lua_State *L, int error, const char *text);
 
-/* [-0, +0, v] The task that runs, if it is of that loop. */
-rotor__task *rotor__conn_task(lua_State *L, const rotor__lua_loop *ll);
+/* [-0, +0, v] The task that runs, if it is of that loop: as rotor__task_here(). */
+rotor__task *rotor__conn_any_task(lua_State *L, const rotor__lua_loop *ll);
+
+/* The same, but nearly always by less. */
+static inline rotor__task *rotor__conn_task(lua_State *L, const rotor__lua_loop *ll)
+{
+    rotor__task *t = ll->vm->tasks->running;
+    if (t && t->L == L && rotor__task_ll(t) == ll && !rotor__task_why(t))
+        return t;
+    return rotor__conn_any_task(L, ll);
+}
+
+/* [-0, +0, v] As rotor__task_was_completed(), by less. */
+static inline bool rotor__conn_was_completed(lua_State *L, const rotor__lua_loop *ll, bool *unwinds)
+{
+    const rotor__task *t = ll->vm->tasks->running;
+    if (t && t->L == L && t->flags & ROTOR__TASK_COMPLETED)
+        return true;
+    return rotor__task_was_completed(L, unwinds);
+}
 
 /* [-0, +0, v] The loop of the task that runs, or the default one. */
 rotor__lua_loop *rotor__conn_loop(lua_State *L);

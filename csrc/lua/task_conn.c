@@ -191,7 +191,7 @@ int rotor__conn_fail_at(lua_State *L, int error, const char *text)
     return 3;
 }
 
-rotor__task *rotor__conn_task(lua_State *L, const rotor__lua_loop *ll)
+rotor__task *rotor__conn_any_task(lua_State *L, const rotor__lua_loop *ll)
 {
     rotor__task *t = rotor__task_here(L);
     if (rotor__task_ll(t) != ll)

@@ -72,7 +72,7 @@ static int arrived(lua_State *L, int status, lua_KContext deadline)
 {
     rotor__conn *c = lua_touserdata(L, 1);
     bool unwinds;
-    if (!rotor__task_was_completed(L, &unwinds)) {
+    if (!rotor__conn_was_completed(L, c->ll, &unwinds)) {
         rotor__conn_stream *s = rotor__conn_stream_of(c);
         if (s && c->want.mode == ROTOR__READ_UNTIL && !s->ending)
             s->stream.intent = rotor__conn_next(s); /* the delimiter does not stay in place */
