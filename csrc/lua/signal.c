@@ -141,7 +141,8 @@ static void on_signal(rotor_loop *loop, int signum, void *context)
 static int watch(rotor__lua_loop *ll, int i)
 {
     bool wanted = is_wanted(ll->loop, &ll->signals[i]);
-    return rotor_loop_on_signal(ll->loop, signals[i].signum, wanted ? on_signal : NULL, NULL);
+    return rotor_loop_on_signal(ll->loop, signals[i].signum, wanted ? on_signal : NULL,
+                                ll->signals);
 }
 
 void rotor__lua_begin_term(lua_State *L, rotor__lua_loop *ll, void (*fn)(rotor__lua_loop *ll))
@@ -176,8 +177,10 @@ int rotor__lua_on_signal(lua_State *L)
     if (wanted)
         luaL_checktype(L, a + 1, LUA_TFUNCTION);
     rotor__lua_loop *ll = rotor__lua_meant(L);
-    rotor__lua_signal *s = want(L, ll, i);
     lua_settop(L, a + 1);
+    if (!wanted && !ll->signals)
+        return rotor__lua_result(L, 0);
+    rotor__lua_signal *s = want(L, ll, i);
     int before = s->ref;
     s->ref = wanted ? luaL_ref(L, LUA_REGISTRYINDEX) : LUA_NOREF;
     int error = watch(ll, i);

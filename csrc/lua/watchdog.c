@@ -13,6 +13,7 @@
 enum { EVERY = 1000, FRAMES = 12 }; /* instructions of Lua; lines of a traceback */
 
 typedef struct rotor__lua_watch {
+    rotor__lua_loop *ll;
     uint64_t caught; /* when the event began in which `trace` was taken; 0: none was */
     uint64_t caught_ms;
     size_t used;
@@ -200,8 +201,9 @@ static int tell(lua_State *D)
 
 static void on_lag(rotor_loop *loop, const rotor_lag *lag, void *context)
 {
-    rotor__lua_loop *ll = context;
-    report r = {ll, lag, ll->watchdog->caught == loop->watch->event};
+    const rotor__lua_watch *w = context;
+    rotor__lua_loop *ll = w->ll;
+    report r = {ll, lag, w->caught == loop->watch->event};
     (void)rotor__lua_run(ll, tell, &r, "watchdog", NULL);
 }
 
@@ -247,8 +249,9 @@ int rotor__lua_watchdog(lua_State *L)
         if (!w)
             return luaL_error(L, "not enough memory");
         w->ref = LUA_NOREF;
+        w->ll = ll;
     }
-    if (rotor_loop_watchdog(ll->loop, ms, on_lag, ll)) {
+    if (rotor_loop_watchdog(ll->loop, ms, on_lag, w)) {
         if (!ll->watchdog)
             rotor_free(w);
         return luaL_error(L, "not enough memory");
