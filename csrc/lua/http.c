@@ -57,8 +57,13 @@ void rotor__lua_free_exchange(rotor__lua_loop *ll, rotor_http *h)
     const int refs[] = {e->self, e->request, e->response, e->body, e->hangup, e->error};
     for (size_t i = 0; i < sizeof refs / sizeof *refs; i++)
         luaL_unref(D, LUA_REGISTRYINDEX, refs[i]);
+    rotor__task *t = e->task;
+    if (t)
+        rotor__lua_leave_exchange(h);
+    rotor__task_complete_all(&e->writers);
+    if (!t)
+        rotor_free(e);
     *rotor_http_data(h) = NULL;
-    rotor_free(e);
 }
 
 /* -- the request ------------------------------------------------------------------------------- */
@@ -366,7 +371,8 @@ static int write_all(lua_State *L, rotor_http *h)
 static int response_write(lua_State *L)
 {
     rotor_http *h = check_writing(L);
-    return h ? outcome(L, write_all(L, h)) : rotor__lua_fail(L, ROTOR_ECLOSED);
+    int error = h ? write_all(L, h) : 0;
+    return error ? outcome(L, error) : rotor__lua_wrote(L, h);
 }
 
 /* [-0, +1 or 3, e] finish(...): the rest of the body */

@@ -1,13 +1,9 @@
-/* HTTP servers in Lua: whose requests one function handles, and what they have in common with those of a
-** handler that is a table (http_handler.c).
-**
-** Making the two objects of a request anew would cost a quarter of the whole answer, so a pair whose
-** request was answered before its handler returned serves the next request, too. A pair that somebody
-** may still answer with is never used again. */
+/* HTTP servers in Lua: what those whose requests one function handles (http_function.c) have in common with
+** those of a handler that is a table (http_handler.c). */
 #include "../core/alloc.h"
 #include "lua_future.h"
-#include "lua_threads.h"
 #include "lua_http.h"
+#include "lua_threads.h"
 
 /* -- bodies that a function gives -------------------------------------------------------------- */
 
@@ -45,12 +41,23 @@ static int ask_for_body(lua_State *D)
     return 0;
 }
 
+/* Tasks that wait to write go on together when there is room again. */
+static bool wait_for_room(rotor_http *h, rotor__lua_exchange *e, rotor_response *r)
+{
+    if (e && rotor_http_unsent(h) <= LOW)
+        rotor__task_complete_all(&e->writers);
+    if (!e || !rotor__waits_first(&e->writers))
+        return false;
+    *r = rotor_http_and_flush(rotor_ok(), LOW);
+    return true;
+}
+
 bool rotor__lua_pump(rotor_http *h, rotor_response *r)
 {
     const rotor__lua_server *server = rotor_http_context(h);
     rotor__lua_exchange *e = *rotor_http_data(h);
     if (!e || e->body == LUA_NOREF)
-        return false;
+        return wait_for_room(h, e, r);
     pumped p = {.h = h, .e = e};
     int error = rotor__lua_run(server->ll, ask_for_body, &p, "http", "body");
     if (!error && p.ended) {
@@ -67,57 +74,34 @@ bool rotor__lua_pump(rotor_http *h, rotor_response *r)
     return true;
 }
 
-/* -- one function ------------------------------------------------------------------------------ */
+/* -- tasks that write -------------------------------------------------------------------------- */
 
-static int make_pair(lua_State *D)
+static int wrote(lua_State *L, int status, lua_KContext context)
 {
-    rotor__lua_server *server = lua_touserdata(D, 1);
-    if (server->request_ref == LUA_NOREF) {
-        server->request = rotor__lua_new(D, &rotor__kind_request, sizeof *server->request, 0);
-        server->request_ref = luaL_ref(D, LUA_REGISTRYINDEX);
+    (void)rotor__task_completed(L);
+    return rotor__lua_result(L, rotor__lua_check_response(L, 1) ? 0 : ROTOR_ECLOSED);
+}
+
+int rotor__lua_wrote(lua_State *L, rotor_http *h)
+{
+    rotor__task *t = rotor__task_on(L);
+    bool full = h && rotor_http_unsent(h) > HIGH && rotor__task_can_wait(L);
+    if (t || full)
+        t = rotor__task_here(L);
+    rotor__lua_exchange *e = full ? rotor__lua_exchange_of(h) : h ? *rotor_http_data(h) : NULL;
+    if (full && !e)
+        return luaL_error(L, "not enough memory");
+    if (full || (e && e->task)) { /* whose time begins anew */
+        rotor_stream *s = rotor_http_stream(h);
+        (void)rotor_wake(s->machine.loop, s->machine.self);
     }
-    server->response = rotor__lua_new(D, &rotor__kind_response, sizeof *server->response, 0);
-    server->response_ref = luaL_ref(D, LUA_REGISTRYINDEX);
-    return 0;
+    if (full)
+        return rotor__task_wait(L, t, &e->writers, 0, ROTOR_NEVER, 0, wrote);
+    int n = rotor__lua_result(L, h ? 0 : ROTOR_ECLOSED);
+    return t ? rotor__task_breathe(L, t, n) : n;
 }
 
-/* Leave the pair to whoever holds it. */
-static void give_pair_away(rotor__lua_server *server)
-{
-    lua_State *D = server->ll->vm->D;
-    luaL_unref(D, LUA_REGISTRYINDEX, server->request_ref);
-    luaL_unref(D, LUA_REGISTRYINDEX, server->response_ref);
-    server->request_ref = server->response_ref = LUA_NOREF;
-}
-
-static rotor_response on_request(rotor_http *h, rotor_scope *scope)
-{
-    rotor__lua_server *server = rotor_http_context(h);
-    rotor__lua_loop *ll = server->ll;
-    lua_State *D = ll->vm->D;
-    if (server->response_ref == LUA_NOREF && rotor__lua_run(ll, make_pair, server, "http", NULL))
-        return rotor_error(ROTOR_ELUA);
-    rotor__exchange_object exchange = {.ll = ll, .ref = rotor_http_ref_of(h), .status = 200};
-    exchange.object.kind = &rotor__kind_request;
-    *server->request = exchange;
-    exchange.object.kind = &rotor__kind_response;
-    *server->response = exchange;
-    rotor__lua_push_handler(D);
-    lua_rawgeti(D, LUA_REGISTRYINDEX, server->function);
-    lua_rawgeti(D, LUA_REGISTRYINDEX, server->request_ref);
-    lua_rawgeti(D, LUA_REGISTRYINDEX, server->response_ref);
-    int error = rotor__lua_protect(ll, 2, "http", "handler");
-    if (!error && rotor_http_is_sent(h))
-        return rotor_done();
-    give_pair_away(server);
-    return error ? rotor_error(error) : rotor_ok();
-}
-
-static rotor_response on_flushed(rotor_http *h, rotor_scope *scope)
-{
-    rotor_response r;
-    return rotor__lua_pump(h, &r) ? r : rotor_same();
-}
+/* -- requests that nobody answers -------------------------------------------------------------- */
 
 static int throw_unanswered(lua_State *D)
 {
@@ -134,6 +118,11 @@ rotor_response rotor__lua_unanswered(rotor_http *h)
 {
     const rotor__lua_server *server = rotor_http_context(h);
     (void)rotor__lua_run(server->ll, throw_unanswered, h, "http", NULL);
+    return rotor__lua_unavailable(h);
+}
+
+rotor_response rotor__lua_unavailable(rotor_http *h)
+{
     if (rotor_http_is_started(h))
         return rotor_done();
     (void)rotor_http_add_text(h, "Connection", "close");
@@ -141,43 +130,6 @@ rotor_response rotor__lua_unanswered(rotor_http *h)
     int error = rotor_http_send_text(h, 503, "503 Service Unavailable\n");
     return error ? rotor_error(error) : rotor_done();
 }
-
-static rotor_response on_timeout(rotor_http *h, rotor_scope *scope)
-{
-    return rotor__lua_unanswered(h);
-}
-
-/* What on_hangup() was given is called once. */
-static rotor_response on_hangup(rotor_http *h, rotor_scope *scope)
-{
-    const rotor__lua_server *server = rotor_http_context(h);
-    rotor__lua_exchange *e = *rotor_http_data(h);
-    lua_State *D = server->ll->vm->D;
-    if (!e || e->hangup == LUA_NOREF)
-        return rotor_same();
-    rotor__lua_push_handler(D);
-    lua_rawgeti(D, LUA_REGISTRYINDEX, e->hangup);
-    luaL_unref(D, LUA_REGISTRYINDEX, e->hangup);
-    e->hangup = LUA_NOREF;
-    int error = rotor__lua_protect(server->ll, 0, "http", "on_hangup");
-    return error ? rotor_error(error) : rotor_same();
-}
-
-static void on_request_over(rotor_http *h)
-{
-    if (*rotor_http_data(h))
-        rotor__lua_free_exchange(((rotor__lua_server *)rotor_http_context(h))->ll, h);
-}
-
-static const rotor_http_handler function = {
-    .name = "http",
-    .request_received = on_request,
-    .flushed = on_flushed,
-    .wakeup = on_flushed,
-    .timeout = on_timeout,
-    .hangup = on_hangup,
-    .request_over = on_request_over,
-};
 
 /* -- the log ----------------------------------------------------------------------------------- */
 
@@ -240,12 +192,10 @@ static void on_log(rotor_http *h, const rotor_http_record *record)
 
 static void give_back(rotor__lua_server *server)
 {
-    lua_State *D = server->ll->vm->D;
-    luaL_unref(D, LUA_REGISTRYINDEX, server->function);
-    luaL_unref(D, LUA_REGISTRYINDEX, server->log);
+    luaL_unref(server->ll->vm->D, LUA_REGISTRYINDEX, server->log);
     if (server->class)
         rotor__lua_release(server->ll, server->class);
-    give_pair_away(server);
+    rotor__lua_free_function(server);
 }
 
 static void on_closed(void *server)
@@ -353,11 +303,12 @@ int rotor__lua_serve(lua_State *L)
     config.log = lua_isnil(L, -1) ? NULL : on_log;
     config.metrics = counted ? &ll->vm->metrics : NULL;
     rotor__lua_server *server = config.context = new_server(L, ll, a + 1);
+    server->place = rotor__task_place(L, ll->vm->tasks);
     rotor_handle handle;
     rotor__share share;
     const char *where = rotor__share_begin(&share, ll->vm, address, config.listen.reuse_port);
-    int error =
-        rotor_http_serve(ll->loop, where, class ? &class->handler : &function, &config, &handle);
+    int error = rotor_http_serve(ll->loop, where, class ? &class->handler : &rotor__lua_function,
+                                 &config, &handle);
     rotor__share_end(&share, ll, error, handle);
     if (error)
         on_closed(server);

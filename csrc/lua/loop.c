@@ -151,10 +151,19 @@ int rotor__lua_args(lua_State *L)
     return 1;
 }
 
+/* The loop of the task that runs, or that is to become one; or the default loop. */
+static rotor__lua_loop *present_loop(lua_State *L)
+{
+    const rotor__tasks *tasks = rotor__lua_vm(L)->tasks;
+    if (tasks->running)
+        return rotor__task_ll(tasks->running);
+    return tasks->candidate ? tasks->candidate->ll : usual_loop(L);
+}
+
 rotor__lua_loop *rotor__lua_meant(lua_State *L)
 {
     const loop_object *object = rotor__lua_test(L, 1, &rotor__kind_loop);
-    rotor__lua_loop *ll = object ? object->ll : usual_loop(L);
+    rotor__lua_loop *ll = object ? object->ll : present_loop(L);
     if (!ll->loop)
         luaL_error(L, "the loop is closed");
     return ll;

@@ -2,7 +2,7 @@
 #ifndef ROTOR_LUA_HTTP_H
 #define ROTOR_LUA_HTTP_H
 
-#include "lua_private.h"
+#include "lua_task.h"
 
 /* A request, its headers or trailers, or its response. */
 typedef struct rotor__exchange_object {
@@ -35,6 +35,12 @@ typedef struct rotor__lua_exchange {
     rotor__lua_asked asked;
     rotor_response response_asked;
     rotor_http_receive receive_asked;
+    rotor__waits writers; /* tasks that wait until the client has taken enough */
+    /* Of a function that has become a task: */
+    rotor_http *h;     /* NULL: the request is over */
+    rotor__task *task; /* NULL: there is none, or it has ended */
+    bool ended;        /* the latter, with `status` */
+    int status;
 } rotor__lua_exchange;
 
 /* [-0, +0, v] The open request of the request or response at `index`; NULL when it is over. */
@@ -43,6 +49,8 @@ rotor_http *rotor__lua_check_response(lua_State *L, int index);
 
 /* What Lua has of the request; NULL: no memory. */
 rotor__lua_exchange *rotor__lua_exchange_of(rotor_http *h);
+
+/* The request is over: give that back. If a task handles the request, it is told, and has to free it. */
 void rotor__lua_free_exchange(rotor__lua_loop *ll, rotor_http *h);
 
 /* [-0, +1, m] */
@@ -55,16 +63,34 @@ typedef struct rotor__lua_server {
     int function;            /* reference; LUA_NOREF: it is a class */
     rotor__lua_class *class; /* retained */
     int log;                 /* reference to a function */
-    /* Of a function: the pair for the next request, see http_serve.c. */
-    int request_ref, response_ref;
+    /* Of a function: the pair and the thread for the next request, see http_function.c. */
+    int request_ref, response_ref, thread_ref;
     rotor__exchange_object *request, *response;
+    rotor__candidate candidate;
+    rotor_http *handled; /* by the function that runs */
+    uint32_t place;      /* where the server was made */
 } rotor__lua_server;
 
-/* More of a body that a function gives, as any transition answers; false: it is not given by one. */
+/* Of a function, which is in `function`. */
+extern const rotor_http_handler rotor__lua_function;
+void rotor__lua_free_function(rotor__lua_server *server);
+
+/* The request is over; its task may go on. */
+void rotor__lua_leave_exchange(rotor_http *h);
+
+/* More of a body that a function gives, or that tasks wait to write, as any transition answers; false: there
+** is none. */
 bool rotor__lua_pump(rotor_http *h, rotor_response *r);
 
 /* [-0, +0, -] An open request was not answered in time: tell its author, answer 503. */
 rotor_response rotor__lua_unanswered(rotor_http *h);
+
+/* [-0, +0, -] Answer 503, if it is not too late for that. */
+rotor_response rotor__lua_unavailable(rotor_http *h);
+
+/* [-0, +n, e] What a function that has written returns (h NULL: the request is over); a task waits first until
+** the client has taken enough. */
+int rotor__lua_wrote(lua_State *L, rotor_http *h);
 
 /* The methods by which a request's transitions answer (http_answer.c); to be added to those of requests. */
 extern const luaL_Reg rotor__lua_answers[];

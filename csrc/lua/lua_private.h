@@ -163,7 +163,8 @@ static inline int rotor__lua_run(rotor__lua_loop *ll, lua_CFunction fn, void *da
 extern const rotor__kind rotor__kind_loop, rotor__kind_handle;
 
 /* [-0, +0, e] Where the arguments begin: at 2 in a method of a loop, at 1 in a function of the module,
-** which is about the default loop. Then, with the arguments checked, that loop, which must be open. */
+** which is about the loop of the task that runs, or else the default loop. Then, with the arguments checked,
+** that loop, which must be open. */
 int rotor__lua_args(lua_State *L);
 rotor__lua_loop *rotor__lua_meant(lua_State *L);
 

@@ -53,6 +53,12 @@ static inline rotor__wait *rotor__waits_first(const rotor__waits *queue)
 ** the task is to unwind. So it comes first in whatever may wait, once the arguments are checked. */
 rotor__task *rotor__task_here(lua_State *L);
 
+/* [-0, +0, -] Whether it would find one: for what does not have to wait. */
+bool rotor__task_can_wait(lua_State *L);
+
+/* [-0, +0, -] The task whose thread `L` is, if it runs. */
+rotor__task *rotor__task_on(lua_State *L);
+
 /* [-0, +0, -] Wait in `queue` (NULL: for the deadline only) until somebody completes that, but not
 ** longer than until `deadline`, in ms of the loop's clock. `slot`: see rotor__wait. Does not return: as
 ** in `return rotor__task_wait(…)`; when the wait is over, `k` is called, with what the completer has put
@@ -170,14 +176,18 @@ static inline rotor__lua_loop *rotor__task_ll(const rotor__task *t)
 
 enum { ROTOR__TASKS_SPARE = 128 };
 
+/* A thread that runs, and is no task, but is to become one when it first waits: then `adopt` makes it,
+** with seed.running, and so that it is tasks->running; or throws on L. */
+typedef struct rotor__candidate {
+    lua_State *L;
+    rotor__lua_loop *ll;
+    rotor__task *(*adopt)(struct rotor__candidate *candidate);
+} rotor__candidate;
+
 /* What the tasks of one Lua state share. */
 struct rotor__tasks {
     rotor__task *running;
-    /* A thread that is no task but is to become one if it waits: `adopt` then makes it (or throws). */
-    lua_State *candidate;
-    rotor__task *(*adopt)(lua_State *L, void *context);
-    void *context;
-    bool thrown; /* by what rotor__task_main() ran, and no task has */
+    rotor__candidate *candidate; /* or NULL */
     /* private */
     struct rotor__spare {
         lua_State *L;
@@ -211,6 +221,12 @@ void rotor__task_give_thread(lua_State *L, rotor__tasks *tasks, lua_State *threa
 
 /* What a task's thread runs: call the function below its arguments, which are all on the stack. */
 int rotor__task_main(lua_State *L);
+
+/* [-0, +0, -] The same for a main of another's: what its function has thrown is on top. Returns 1. */
+int rotor__task_thrown(lua_State *L);
+
+/* [-0, +0, -] A thread that has become a task while it ran by lua_resume(), which has returned this. */
+void rotor__task_adopted(rotor__task *t, int status, int results);
 
 /* [-0, +n, -] What a function returns that lets others have their turn first, with `n` results on top. */
 int rotor__task_take_turns(lua_State *L, rotor__task *t, int n);
@@ -286,8 +302,9 @@ int rotor__task_catch(lua_State *L);
 /* [-1, +0, m] Remember the text on top as the place where the value below it was thrown. */
 void rotor__task_keep_trace(lua_State *L);
 
-/* [-1, +1, m] What task `t` has thrown, on top, as text with all that is known of where. */
-void rotor__task_explain(lua_State *D, rotor__task *t);
+/* [-1, +1, m] What the thread of task `t` (or NULL) has thrown, on top, as text with all that is known of
+** where. */
+void rotor__task_explain(lua_State *D, lua_State *thread, rotor__task *t);
 
 /* [-0, +1, m] Its name, or nil; its table of extras, made if it has none. */
 void rotor__task_push_name(lua_State *L, const rotor__task *t);

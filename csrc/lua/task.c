@@ -143,13 +143,25 @@ lua_State *rotor__task_thread(const rotor__wait *wait)
     return rotor__task_of(wait)->L;
 }
 
+rotor__task *rotor__task_on(lua_State *L)
+{
+    rotor__task *t = rotor__lua_vm(L)->tasks->running;
+    return t && t->L == L ? t : NULL;
+}
+
+bool rotor__task_can_wait(lua_State *L)
+{
+    const rotor__tasks *tasks = rotor__lua_vm(L)->tasks;
+    return rotor__task_on(L) || (tasks->candidate && tasks->candidate->L == L);
+}
+
 rotor__task *rotor__task_here(lua_State *L)
 {
     rotor__tasks *tasks = rotor__lua_vm(L)->tasks;
     rotor__task *t = tasks->running;
     if (!t || t->L != L) {
-        if (L == tasks->candidate)
-            t = tasks->adopt(L, tasks->context);
+        if (tasks->candidate && tasks->candidate->L == L)
+            t = tasks->candidate->adopt(tasks->candidate);
         else if (t)
             luaL_error(L, "a coroutine inside of a task cannot wait, only the task itself can");
         else
@@ -276,7 +288,7 @@ static int explain(lua_State *D)
     rotor__task *t = lua_touserdata(D, 1);
     lua_pushvalue(t->L, -1);
     lua_xmove(t->L, D, 1);
-    rotor__task_explain(D, t);
+    rotor__task_explain(D, t->L, t);
     return 1;
 }
 
@@ -384,17 +396,18 @@ static void end(rotor__task *t, int n)
 
 /* -- running ----------------------------------------------------------------------------------- */
 
+int rotor__task_thrown(lua_State *L)
+{
+    rotor__task *t = rotor__task_on(L);
+    if (t)
+        t->flags |= ROTOR__TASK_THROWN;
+    return 1;
+}
+
 static int main_done(lua_State *L, int status, lua_KContext context)
 {
-    rotor__tasks *tasks = rotor__lua_vm(L)->tasks;
-    if (status != LUA_OK && status != LUA_YIELD) {
-        if (tasks->running && tasks->running->L == L)
-            tasks->running->flags |= ROTOR__TASK_THROWN;
-        else
-            tasks->thrown = true;
-        return 1;
-    }
-    return lua_gettop(L) - 1;
+    bool thrown = status != LUA_OK && status != LUA_YIELD;
+    return thrown ? rotor__task_thrown(L) : lua_gettop(L) - 1;
 }
 
 int rotor__task_main(lua_State *L)
@@ -416,18 +429,10 @@ static int blame_yield(lua_State *D)
     return 0;
 }
 
-/* Run it until it waits or ends. */
-static rotor_response run(rotor__task *t)
+/* It has waited or ended, as lua_resume() says. */
+static rotor_response settle(rotor__task *t, int status, int results)
 {
     rotor__lua_loop *ll = rotor__task_ll(t);
-    rotor__tasks *tasks = ll->vm->tasks;
-    rotor__task *outer = tasks->running;
-    int results, values = t->values;
-    t->values = 0;
-    t->state = ROTOR__TASK_RUNNING;
-    tasks->running = t;
-    int status = lua_resume(t->L, ll->vm->D, values, &results);
-    tasks->running = outer;
     if (status == LUA_YIELD && t->state != ROTOR__TASK_RUNNING)
         return rotor_same();
     if (status == LUA_YIELD) {
@@ -444,14 +449,39 @@ static rotor_response run(rotor__task *t)
     return rotor_ok_until(t->machine.loop->now + KEPT_MS);
 }
 
-void rotor__task_complete_now(rotor__wait *wait, int n)
+/* Run it until it waits or ends. */
+static rotor_response run(rotor__task *t)
 {
-    rotor__task *t = complete(wait, n);
-    rotor_response r = run(t);
+    rotor__lua_loop *ll = rotor__task_ll(t);
+    rotor__tasks *tasks = ll->vm->tasks;
+    rotor__task *outer = tasks->running;
+    int results, values = t->values;
+    t->values = 0;
+    t->state = ROTOR__TASK_RUNNING;
+    tasks->running = t;
+    int status = lua_resume(t->L, ll->vm->D, values, &results);
+    tasks->running = outer;
+    return settle(t, status, results);
+}
+
+/* It has run outside of its machine's transitions. */
+static void respond(rotor__task *t, rotor_response r)
+{
     if (r.kind == ROTOR_DONE)
         (void)rotor_end(t->machine.loop, t->machine.self, 0);
     else if (r.kind == ROTOR_OK)
         rotor__machine_until(&t->machine, r.deadline);
+}
+
+void rotor__task_complete_now(rotor__wait *wait, int n)
+{
+    rotor__task *t = complete(wait, n);
+    respond(t, run(t));
+}
+
+void rotor__task_adopted(rotor__task *t, int status, int results)
+{
+    respond(t, settle(t, status, results));
 }
 
 /* It waits no more, though what it waits for has not happened. */

@@ -202,7 +202,7 @@ rotor__task *rotor__conn_any_task(lua_State *L, const rotor__lua_loop *ll)
 rotor__lua_loop *rotor__conn_loop(lua_State *L)
 {
     const rotor__tasks *tasks = rotor__lua_vm(L)->tasks;
-    if (tasks->running || tasks->candidate == L)
+    if (tasks->running || rotor__task_can_wait(L))
         return rotor__task_ll(rotor__task_here(L));
     return rotor__lua_meant(L);
 }

@@ -209,10 +209,7 @@ int rotor__lua_spawn(lua_State *L)
 {
     int first = rotor__lua_args(L);
     luaL_checktype(L, first, LUA_TFUNCTION);
-    const rotor__tasks *tasks = rotor__lua_vm(L)->tasks;
-    rotor__lua_loop *ll =
-        first == 1 && tasks->running ? rotor__task_ll(tasks->running) : rotor__lua_meant(L);
-    return rotor__task_spawn(L, ll, first, NULL);
+    return rotor__task_spawn(L, rotor__lua_meant(L), first, NULL);
 }
 
 /* -- handles ----------------------------------------------------------------------------------- */
@@ -374,9 +371,13 @@ static int handle_gc(lua_State *L)
 
 /* -- the running task -------------------------------------------------------------------------- */
 
+/* [-0, +0, v] Who is to be one becomes it when asked. */
 static rotor__task *running(lua_State *L)
 {
-    return rotor__lua_vm(L)->tasks->running;
+    const rotor__tasks *tasks = rotor__lua_vm(L)->tasks;
+    if (!tasks->running && rotor__task_can_wait(L))
+        return tasks->candidate->adopt(tasks->candidate);
+    return tasks->running;
 }
 
 /* [-0, +1, m] running(): the handle of the task that runs, or nil */
@@ -401,8 +402,8 @@ static int l_loop(lua_State *L)
 /* [-0, +1, m] locals(): the table of the task that runs, or nil; made if `true` is given */
 static int l_locals(lua_State *L)
 {
-    rotor__task *t = running(L);
     bool make = lua_toboolean(L, 1);
+    rotor__task *t = make ? running(L) : rotor__lua_vm(L)->tasks->running;
     if (!t && make)
         return luaL_error(L, "only a task has locals");
     if (!t || (t->extra == LUA_NOREF && !make)) {
@@ -436,7 +437,7 @@ static int l_hold(lua_State *L)
         vm->tasks->held = luaL_ref(L, LUA_REGISTRYINDEX);
         return 0;
     }
-    rotor__task *t = vm->tasks->running;
+    rotor__task *t = running(L);
     if (t)
         t->flags |= ROTOR__TASK_HOLDS;
     lua_pushboolean(L, t != NULL);

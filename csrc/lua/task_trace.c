@@ -234,9 +234,8 @@ static void add_joiners(lua_State *D, luaL_Buffer *b, const rotor__tasks *tasks,
     }
 }
 
-void rotor__task_explain(lua_State *D, rotor__task *t)
+void rotor__task_explain(lua_State *D, lua_State *thread, rotor__task *t)
 {
-    const rotor__tasks *tasks = rotor__task_ll(t)->vm->tasks;
     luaL_Buffer b;
     int value = lua_gettop(D);
     luaL_tolstring(D, value, NULL);
@@ -244,17 +243,20 @@ void rotor__task_explain(lua_State *D, rotor__task *t)
     lua_pushvalue(D, value + 1);
     luaL_addvalue(&b);
     luaL_addstring(&b, "\n");
-    add_traceback(D, &b, t->L, value);
-    luaL_addstring(&b, "\n");
-    add_name(D, &b, t);
-    add_places(D, &b, tasks, t->place);
-    add_joiners(D, &b, tasks, t, DEEPEST);
+    add_traceback(D, &b, thread, value);
+    if (t) {
+        const rotor__tasks *tasks = rotor__task_ll(t)->vm->tasks;
+        luaL_addstring(&b, "\n");
+        add_name(D, &b, t);
+        add_places(D, &b, tasks, t->place);
+        add_joiners(D, &b, tasks, t, DEEPEST);
+    }
     luaL_pushresult(&b);
     lua_replace(D, value);
     lua_settop(D, value);
     lua_rawgetp(D, LUA_REGISTRYINDEX, &traces_key);
-    lua_pushthread(t->L);
-    lua_xmove(t->L, D, 1);
+    lua_pushthread(thread);
+    lua_xmove(thread, D, 1);
     lua_pushnil(D);
     lua_rawset(D, -3);
     lua_pop(D, 1);
