@@ -109,6 +109,7 @@ build = {
         "csrc/lua/socket.c",
         "csrc/lua/stream.c",
         "csrc/lua/task_conn.c",
+        "csrc/lua/task_conn_protocol.c",
         "csrc/lua/task_conn_read.c",
         "csrc/lua/task_listen.c",
         "csrc/lua/task_udp.c",

@@ -18,6 +18,9 @@ typedef struct rotor__conn_stream {
     bool inside; /* one of its transitions runs a task */
 } rotor__conn_stream;
 
+/* Unsent output with which writing waits, and until how much is left. */
+enum { ROTOR__HIGH_WATER = 65536, ROTOR__LOW_WATER = ROTOR__HIGH_WATER / 2 };
+
 enum rotor__read_mode {
     ROTOR__READ_SOME, /* at least one byte, and at most `size` */
     ROTOR__READ_BYTES,
@@ -73,6 +76,9 @@ static inline void rotor__conn_wake(rotor__conn_stream *s)
     if (!s->inside)
         (void)rotor_wake(s->stream.machine.loop, s->stream.machine.self);
 }
+
+/* All who wait, as it is closed or broken. */
+void rotor__conn_tell_all(rotor__conn *c);
 
 /* What the stream is to wait for. */
 rotor_intent rotor__conn_next(const rotor__conn_stream *s);

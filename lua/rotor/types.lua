@@ -2073,7 +2073,8 @@ function TaskConn:flush(seconds) end
 function TaskConn:shutdown() end
 
 --- Close it. What was written is sent in the background, but a peer that takes nothing for half a minute has
---- lost it. Who waits is told ECLOSED.
+--- lost it; and over TCP one of whose bytes not all were read may lose the last of it: where that can be,
+--- shutdown() and read until the end first. Who waits is told ECLOSED.
 ---@return true
 function TaskConn:close() end
 
