@@ -138,6 +138,30 @@ describe("the watchdog", function()
     assert.is_nil(debug.gethook())
   end)
 
+  it("may be on when the process ends inside of a transition, among other things", function()
+    local output, status = support.program [[
+      local rotor = require "rotor"
+      local task = require "rotor.task"
+      local process = assert(rotor.process { "cat", stdin = "pipe", stdout = "pipe" })
+      rotor.watchdog(3600)
+      rotor.dump_on_signal "USR1"
+      task.spawn(function() task.signal "USR2" end)
+      task.spawn(function() process:wait() end)
+      setmetatable({}, { __gc = function() -- which comes when rotor's own have been
+        for _ = 1, 10000 do math.abs(1) end
+        print(process.pid > 0, process:kill())
+      end })
+      rotor.add(rotor.machine "Last" {
+        create = function(_, scope) return scope:ok(0.001) end,
+        timeout = function() os.exit(3, true) end,
+      })
+      rotor.run()
+    ]]
+    assert.matches("^true\t", output)
+    assert.not_matches("leak", output)
+    assert.equal(3, status)
+  end)
+
   it("reports what its function throws", function()
     local loop = scene.loop()
     local thrown

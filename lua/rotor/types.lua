@@ -1878,7 +1878,10 @@ function task.yield() end
 --- Unwind here if the task has been canceled or is past its deadline; what waits does so itself.
 function task.check() end
 
---- Wait for that signal of the process, by its name without SIG: the name; or ETIMEDOUT.
+--- Wait for that signal of the process, by its name without SIG: the name; or ETIMEDOUT. All tasks that
+--- wait for it are told, next to what rotor.on_signal has been given. One that comes after the task
+--- has waited for it once, while it does something else, is there at its next wait; when no such task
+--- is left, and no function, signals do what they do to any program.
 ---@param name string
 ---@param seconds? number
 ---@return string?
