@@ -1,9 +1,10 @@
 local task = require "rotor.task"
+local threads = require "rotor.threads"
 local support = require "spec.support"
 
 -- Everything a task can wait in, and every way in which that ends before it has happened: canceled,
--- past a deadline around it, an error in a sibling, its loop closed. Nothing may be left in a queue,
--- nothing that was waited for be lost, and the scene counts descriptors and references.
+-- past a deadline around it, an error in a sibling, its loop closed. Nothing may be left in a
+-- queue, nothing that was waited for be lost, and the scene counts descriptors and references.
 
 -- How each is waited in: a function that makes what it takes, and returns `wait`, the function that
 -- waits, perhaps `check`, which shows that nobody waits any more and nothing was lost, and `close`.
@@ -216,6 +217,39 @@ primitives["scope"] = function()
 end
 primitives["shielded by nothing but a deadline"] = function()
   return { wait = function() task.deadline(1000, task.sleep, 1000) end }
+end
+
+primitives["recv between threads"] = function()
+  local channel = threads.channel()
+  return {
+    wait = function() channel:recv() end,
+    check = function()
+      assert(channel:send("kept"))
+      assert(channel:recv(1) == "kept" and #channel == 0)
+    end,
+  }
+end
+primitives["send between threads"] = function()
+  local channel = threads.channel(1)
+  channel:send("first")
+  return {
+    wait = function() channel:send("never") end,
+    check = function()
+      assert(channel:recv() == "first" and #channel == 0)
+      assert(channel:send("second", 1) and channel:recv() == "second")
+    end,
+  }
+end
+primitives["select between threads"] = function()
+  local empty, full = threads.channel(), threads.channel(1)
+  full:send("first")
+  return {
+    wait = function() task.select { { recv = empty }, { send = full, value = "never" } } end,
+    check = function()
+      assert(empty:send("kept") and empty:recv() == "kept")
+      assert(full:recv() == "first" and #full == 0)
+    end,
+  }
 end
 
 -- Sockets need a loop whose time is real.
