@@ -549,3 +549,113 @@ describe("an HTTP handler that waits", function()
     end)
   end)
 end)
+
+describe("http.get in a task", function()
+  local scene = support.scene()
+  local loop, url, begun, gone
+  before_each(function()
+    scene.begin()
+    loop = scene.loop()
+    begun, gone = 0, 0
+    url = "http://" .. assert(http.serve(loop, "127.0.0.1:0", function(req, res)
+      begun = begun + 1
+      if req.path == "/quick" then return res:send(200, req.body) end
+      local _ <close> = setmetatable({}, { __close = function(_, err)
+        if err then gone = gone + 1 end
+      end })
+      task.sleep(tonumber(req.path:match("%d[%d.]*$")) or 1000)
+      res:send(200, "slow")
+    end)):address()
+  end)
+  after_each(function()
+    loop = nil
+    scene.finish()
+  end)
+
+  -- Run `fn` as a task, then what is left, which ends.
+  local function run(fn)
+    local handle
+    handle = loop:spawn(function()
+      local results = table.pack(task.deadline(10, fn))
+      loop:stop()
+      return table.unpack(results, 1, results.n)
+    end)
+    loop:spawn(function()
+      handle:join()
+      loop:stop()
+    end)
+    loop:run()
+    local ok, message, name = handle:join()
+    if name == "ELUA" or name == "ETIMEDOUT" then error(message, 0) end
+    return ok
+  end
+
+  local function becomes(is)
+    for _ = 1, 1000 do
+      if is() then return true end
+      task.sleep(0.001)
+    end
+    return false
+  end
+
+  it("gives the response, by the loop of the task", function()
+    run(function()
+      assert.equal(200, http.get(url .. "/quick"):await().status)
+      local posted = http.request { url = url .. "/quick", method = "POST", body = "b" }
+      assert.equal("b", posted:await().body)
+      local client <close> = http.client()
+      assert.equal(200, client:get(url .. "/quick"):await().status)
+      local answer, message, name = http.get("http://127.0.0.1:1/"):await()
+      assert.same({ nil, "ECONNREFUSED" }, { answer, name })
+      assert.matches("refused", message)
+    end)
+  end)
+
+  it("is aborted when its task is canceled", function()
+    run(function()
+      local before = loop:count()
+      local asks = task.spawn(function() http.get(url):await() end)
+      assert.is_true(becomes(function() return begun == 1 end))
+      asks:cancel()
+      assert.same("ECANCELED", select(3, asks:join()))
+      assert.is_true(becomes(function() return gone == 1 end))
+      assert.is_true(becomes(function() return loop:count() == before end))
+    end)
+  end)
+
+  it("is aborted by the deadline of what it is called in", function()
+    run(function()
+      local _, _, name = task.deadline(0.02, function() return http.get(url):await() end)
+      assert.equal("ETIMEDOUT", name)
+      assert.is_true(becomes(function() return gone == begun end))
+    end)
+  end)
+
+  it("is aborted when a sibling fails", function()
+    run(function()
+      local ok, message = pcall(task.scope, function(scope)
+        for _ = 1, 3 do scope:spawn(function() http.get(url):await() end) end
+        scope:spawn(function()
+          assert(becomes(function() return begun == 3 end))
+          error("enough")
+        end)
+      end)
+      assert.is_false(ok)
+      assert.matches("enough", tostring(message))
+      assert.is_true(becomes(function() return gone == 3 end))
+    end)
+  end)
+
+  it("goes on for others that wait for it, and for who only stops waiting", function()
+    run(function()
+      local response = http.get(url .. "/0.05")
+      local first = task.spawn(function() response:await() end)
+      local second = task.spawn(function() return response:await().body end)
+      task.yield()
+      first:cancel()
+      assert.equal("ETIMEDOUT", select(3, response:await(0.001)))
+      assert.equal("slow", second:join())
+      assert.equal("slow", response:await().body)
+    end)
+  end)
+end)

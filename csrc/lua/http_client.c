@@ -557,6 +557,7 @@ static int start_future(lua_State *L, int u, int m, int o)
     if (error)
         return failed_future(L, client->ll, error, lua_tostring(L, u));
     rotor__lua_future_object *future = rotor__lua_push_future(L, client->ll);
+    future->asked = true;
     rotor__lua_call begun = no_call;
     begun.ll = client->ll;
     begun.max = max;

@@ -32,6 +32,8 @@ typedef struct rotor__lua_future_object {
     rotor_future *future; /* NULL once it was canceled or went into a combinator */
     rotor__waits waits;   /* of tasks */
     bool followed;        /* for those */
+    /* Of what was asked for, as a response: the last task that waits for it, if it is unwound, cancels it. */
+    bool asked;
 } rotor__lua_future_object;
 
 /* [-0, +1, m] One without a future yet. */

@@ -399,6 +399,14 @@ static int l_loop(lua_State *L)
     return 1;
 }
 
+/* [-0, +1, e] present(): the loop in which the module's functions do something here */
+static int l_present(lua_State *L)
+{
+    lua_settop(L, 0);
+    rotor__lua_push_loop(L, rotor__lua_meant(L));
+    return 1;
+}
+
 /* [-0, +1, m] locals(): the table of the task that runs, or nil; made if `true` is given */
 static int l_locals(lua_State *L)
 {
@@ -461,6 +469,7 @@ static const luaL_Reg meta[] = {{"__newindex", handle_newindex},
                                 {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"running", l_running},
+                                     {"present", l_present},
                                      {"locals", l_locals},
                                      {"loop", l_loop},
                                      {"is_cancellation", l_is_cancellation},

@@ -164,8 +164,15 @@ rotor__waits *rotor__lua_future_queue(lua_State *L, int index)
 
 static int awaited(lua_State *L, int status, lua_KContext context)
 {
-    return rotor__task_completed(L) ? rotor__lua_poll_future(L, 1)
-                                    : rotor__lua_fail(L, ROTOR_ETIMEDOUT);
+    rotor__lua_future_object *object = check_future(L, 1);
+    bool unwinds;
+    if (rotor__task_was_completed(L, &unwinds))
+        return rotor__lua_poll_future(L, 1);
+    if (!unwinds)
+        return rotor__lua_fail(L, ROTOR_ETIMEDOUT);
+    if (object->asked && !rotor__waits_first(&object->waits))
+        rotor_future_drop(rotor__lua_take_future(object));
+    return rotor__task_unwind(L);
 }
 
 int rotor__lua_future_await(lua_State *L)

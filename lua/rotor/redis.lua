@@ -5,7 +5,7 @@ local command = require "rotor.redis.command"
 local subscription = require "rotor.redis.subscription"
 local transaction = require "rotor.redis.transaction"
 local value = require "rotor.redis.value"
-local rotor = require "rotor"
+local core = require "rotor.core"
 
 ---@class rotor.redis
 local redis = {}
@@ -131,7 +131,7 @@ local function check_options(given)
   if options.username and not options.password then
     misuse("option 'username': there is no password with it")
   end
-  options.loop = options.loop or rotor.default()
+  options.loop = options.loop or core.task.present()
   return options
 end
 

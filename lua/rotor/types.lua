@@ -1000,9 +1000,12 @@ function Future:timeout(seconds) end
 ---@class rotor.http
 local http = {}
 
---- Serve HTTP on the default loop: `handler` is called with each request and its response, and
---- answers at once, or keeps the response and answers later. Or it is a handler with transitions, see
---- http.handler. See rotor.Loop.listen for addresses.
+--- Serve HTTP: `handler` is called with each request and its response, and answers at once, or keeps the response and
+--- answers later, or waits as a task does, by `task.sleep`, `http.get(url):await()`, channels, anything: then it
+--- *is* a task, and the request ends with it. It is canceled when its client leaves (unless req:on_hangup() was given
+--- a function), when its time is over, or when its server has been drained long enough. When it ends without an
+--- answer 500 is answered, and on_error is told. After its answer it may go on for as long as it likes.
+--- Or `handler` is one with transitions, see http.handler; they cannot wait. See rotor.Loop.listen for addresses.
 ---@param address string|integer
 ---@param handler rotor.http.Handler|rotor.http.Files|fun(req: rotor.http.Request, res: rotor.http.Response)
 ---@param options? rotor.http.ServeOptions
@@ -1019,9 +1022,9 @@ function http.serve(address, handler, options) end
 ---@return fun(transitions: rotor.http.HandlerTransitions): rotor.http.Handler
 function http.handler(name) end
 
---- GET `url`, by a client of the default loop's; its future is the response. Whatever keeps it from
---- coming is what the future fails with: HTTP_EURL, ECONNREFUSED, ETIMEDOUT, HTTP_ETRUNCATED … Canceling the
---- future cancels the request.
+--- GET `url`, by a client that the loop has; its future is the response: `http.get(url):await()` in a task. Whatever
+--- keeps it from coming is what the future fails with: HTTP_EURL, ECONNREFUSED, ETIMEDOUT, HTTP_ETRUNCATED …
+--- Canceling the future cancels the request, and so does unwinding the last task that waits for it by await().
 ---@param url string
 ---@param options? rotor.http.RequestOptions but for url and method
 ---@return rotor.Future future of a rotor.http.Reply
@@ -1035,7 +1038,7 @@ function http.get(url, options) end
 ---@return rotor.Future future of a rotor.http.Reply
 function http.request(options) end
 
---- A client with settings and connections of its own, for the default loop.
+--- A client with settings and connections of its own, for the loop of the task that runs, or the default one.
 ---@param options? rotor.http.ClientOptions
 ---@return rotor.http.Client
 function http.client(options) end
@@ -1109,7 +1112,7 @@ function Files:close() end
 ---@field head_timeout? number seconds for the whole head; 10; else 408
 ---@field body_timeout? number seconds for a body without progress; 30; else 408
 ---@field body_rate? integer bytes a second that a body must make on average; 500
----@field handler_timeout? number seconds for an answer that comes later; 30; else 503
+---@field handler_timeout? number seconds for an answer that comes later, and, when a task gives it piece by piece, from each to the next; 30; else 503, or it is cut off
 ---@field idle_timeout? number seconds for the next request; 60
 ---@field stall_timeout? number seconds for a client that takes no output; 30
 ---@field pipelined? integer requests of one connection in a row before others have their turn; 64
@@ -1177,8 +1180,8 @@ function Files:close() end
 ---@field remote string? where it comes from
 local Request = {}
 
---- Have `fn` called, once, when the client leaves while the request waits. For handlers that are one
---- function; others have the transition `hangup`.
+--- Have `fn` called, once, when the client leaves while the request waits; a handler that is a task is not canceled
+--- then. For handlers that are one function; others have the transition `hangup`.
 ---@param fn fun()
 ---@return rotor.http.Request
 function Request:on_hangup(fn) end
@@ -1252,14 +1255,15 @@ local Response = {}
 function Response:send(status, body) end
 
 --- Begin to answer; the body follows by write() and finish(): of the Content-Length that was added, or else in
---- chunks. What is written and not taken by the client is kept in memory: look at unsent(), and wait by
---- req:and_flush().
+--- chunks. What is written and not taken by the client is kept in memory: in a task write() waits, and from
+--- elsewhere look at unsent(), and wait by req:and_flush().
 ---@param status? integer as of send
 ---@return true?
 ---@return string? message
 ---@return string? name
 function Response:start(status) end
 
+--- Write some of the body. A task waits when more than 64 KiB are unsent until the client has taken most of it.
 ---@param ... string|number
 ---@return true?
 ---@return string? message
@@ -1738,7 +1742,7 @@ function redis.is_reply(name) end
 ---@field backoff? number seconds until the first new attempt, see rotor.persist
 ---@field backoff_max? number
 ---@field max_reply? integer bytes of a reply; a larger one ends the connection; 512 MiB
----@field loop? rotor.Loop the default loop
+---@field loop? rotor.Loop that of the task that connects, or the default loop
 ---@field on_up? fun(client: rotor.redis.Client) it is connected, and what was subscribed to is so again
 ---@field on_down? fun(client: rotor.redis.Client, name: string, message: string, seconds: number?) it is not, or still not; the next attempt comes in so many seconds, or not at all
 ---@field on_push? fun(client: rotor.redis.Client, push: any[]) what comes unasked in RESP3, other than messages
@@ -1784,7 +1788,13 @@ function RedisClient:transaction(fn, options) end
 
 --- Have `fn` called with each message that is published there, from now on, also after another
 --- connection had to be made. A future of how many channels and patterns are subscribed to. In RESP2
---- a client that has subscribed to any takes no other commands (EBUSY).
+--- a client that has subscribed to any takes no other commands (EBUSY). A task that is to wait for messages
+--- has them sent to a channel:
+---
+---     local news = task.channel()
+---     client:subscribe("news", function(message) news:try_send(message) end):await()
+---     for message in news do … end
+---
 ---@param channels string|string[]
 ---@param fn fun(message: string, channel: string)
 ---@return rotor.Future
