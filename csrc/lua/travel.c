@@ -1,4 +1,4 @@
-/* Packing and unpacking values.
+/* Packing values; unpack.c has the other side.
 **
 ** A parcel is the value, and behind it the insides of each table, in the order in which the tables were
 ** met. Where a table is met first its size stands, else its number. So neither side recurses, however deep
@@ -13,25 +13,6 @@
 static const rotor__passage *const passages[] = {
     &rotor__passage_channel, &rotor__passage_notifier, &rotor__passage_port,
     &rotor__passage_counter, &rotor__passage_dict,
-};
-
-struct rotor__carried {
-    const rotor__passage *passage;
-    void *thing;
-};
-
-enum {
-    NIL,
-    FALSE,
-    TRUE,
-    NUL,
-    INTEGER,
-    FLOAT,
-    SHORT,  /* a string: one byte of length */
-    LONG,   /* a string: a size_t of length */
-    TABLE,  /* the next one: how many values it has at 1, 2 …, and pairs besides */
-    AGAIN,  /* the number of a table that was there before */
-    OBJECT, /* the number of what is in `carried` */
 };
 
 void rotor__parcel_free(rotor__parcel *parcel)
@@ -90,11 +71,11 @@ static void add_string(lua_State *L, packer *p, int index)
     const char *data = lua_tolstring(L, index, &len);
     if (len < 256) {
         char *to = add(L, p, len + 2);
-        to[0] = SHORT;
+        to[0] = ROTOR__TAG_SHORT;
         to[1] = (char)(unsigned char)len;
         memcpy(to + 2, data, len);
     } else {
-        add_tagged(L, p, LONG, &len, sizeof len);
+        add_tagged(L, p, ROTOR__TAG_LONG, &len, sizeof len);
         memcpy(add(L, p, len), data, len);
     }
 }
@@ -236,7 +217,7 @@ static void add_table(lua_State *L, packer *p, bool is_key)
         know(L, p);
         uint32_t number = (uint32_t)number_of(L);
         if (number > 0) {
-            add_tagged(L, p, AGAIN, &number, sizeof number);
+            add_tagged(L, p, ROTOR__TAG_AGAIN, &number, sizeof number);
             return;
         }
     }
@@ -259,7 +240,7 @@ static void add_table(lua_State *L, packer *p, bool is_key)
         lua_rawseti(L, KNOWN, number);
     }
     p->sizes[p->parcel->tables] = p->parcel->len + 1;
-    add_tagged(L, p, TABLE, none, sizeof none);
+    add_tagged(L, p, ROTOR__TAG_TABLE, none, sizeof none);
     p->parcel->tables = number;
 }
 
@@ -304,7 +285,7 @@ static void add_object(lua_State *L, packer *p, bool is_key)
         note(L, number);
     }
     uint32_t which = (uint32_t)(-1 - number);
-    add_tagged(L, p, OBJECT, &which, sizeof which);
+    add_tagged(L, p, ROTOR__TAG_OBJECT, &which, sizeof which);
 }
 
 static const char *const refusals[] = {
@@ -319,18 +300,18 @@ static void add_value(lua_State *L, packer *p, bool is_key)
     int type = lua_type(L, -1);
     switch (type) {
     case LUA_TNIL:
-        *add(L, p, 1) = NIL;
+        *add(L, p, 1) = ROTOR__TAG_NIL;
         break;
     case LUA_TBOOLEAN:
-        *add(L, p, 1) = lua_toboolean(L, -1) ? TRUE : FALSE;
+        *add(L, p, 1) = lua_toboolean(L, -1) ? ROTOR__TAG_TRUE : ROTOR__TAG_FALSE;
         break;
     case LUA_TNUMBER:
         if (lua_isinteger(L, -1)) {
             lua_Integer integer = lua_tointeger(L, -1);
-            add_tagged(L, p, INTEGER, &integer, sizeof integer);
+            add_tagged(L, p, ROTOR__TAG_INTEGER, &integer, sizeof integer);
         } else {
             lua_Number number = lua_tonumber(L, -1);
-            add_tagged(L, p, FLOAT, &number, sizeof number);
+            add_tagged(L, p, ROTOR__TAG_FLOAT, &number, sizeof number);
         }
         break;
     case LUA_TSTRING:
@@ -344,7 +325,7 @@ static void add_value(lua_State *L, packer *p, bool is_key)
         break;
     case LUA_TLIGHTUSERDATA:
         if (!lua_touserdata(L, -1)) {
-            *add(L, p, 1) = NUL;
+            *add(L, p, 1) = ROTOR__TAG_NUL;
             break;
         } /* fall through */
     default:
@@ -433,143 +414,4 @@ rotor__parcel *rotor__pack(lua_State *L, int index, const char *name)
         lua_error(L);
     }
     return p.parcel;
-}
-
-/* -- unpacking --------------------------------------------------------------------------------- */
-
-/* At `seen` the table of what was made, by the numbers of packing; there is none for one table. */
-typedef struct unpacker {
-    const rotor__parcel *parcel;
-    const char *next;
-    int seen;
-    uint32_t tables;
-    int first; /* where the first table is, and its size, if there is no other */
-    uint32_t size[2];
-} unpacker;
-
-static void get(unpacker *u, void *to, size_t n)
-{
-    memcpy(to, u->next, n);
-    u->next += n;
-}
-
-static void push_object(lua_State *L, unpacker *u, uint32_t which)
-{
-    const struct rotor__carried *carried = &u->parcel->carried[which];
-    if (lua_rawgeti(L, u->seen, -1 - (lua_Integer)which) != LUA_TNIL)
-        return;
-    lua_pop(L, 1);
-    carried->passage->push(L, carried->thing);
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, u->seen, -1 - (lua_Integer)which);
-}
-
-static void push_table(lua_State *L, unpacker *u)
-{
-    get(u, u->size, sizeof u->size);
-    lua_createtable(L, (int)u->size[0], u->size[1] < INT32_MAX ? (int)u->size[1] : INT32_MAX);
-    if (++u->tables == 1 && !u->seen)
-        return;
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, u->seen, u->tables);
-    /* What was asked for is kept beside it, until it is filled. */
-    lua_pushinteger(L, (lua_Integer)((uint64_t)u->size[0] << 32 | u->size[1]));
-    lua_rawseti(L, u->seen + 1, u->tables);
-}
-
-static void push_value(lua_State *L, unpacker *u)
-{
-    lua_Integer integer;
-    lua_Number number;
-    uint32_t which;
-    size_t len;
-    switch (*u->next++) {
-    case NIL:
-        lua_pushnil(L);
-        break;
-    case FALSE:
-        lua_pushboolean(L, 0);
-        break;
-    case TRUE:
-        lua_pushboolean(L, 1);
-        break;
-    case NUL:
-        lua_pushlightuserdata(L, NULL);
-        break;
-    case INTEGER:
-        get(u, &integer, sizeof integer);
-        lua_pushinteger(L, integer);
-        break;
-    case FLOAT:
-        get(u, &number, sizeof number);
-        lua_pushnumber(L, number);
-        break;
-    case SHORT:
-        len = (unsigned char)*u->next++;
-        lua_pushlstring(L, u->next, len);
-        u->next += len;
-        break;
-    case LONG:
-        get(u, &len, sizeof len);
-        lua_pushlstring(L, u->next, len);
-        u->next += len;
-        break;
-    case TABLE:
-        push_table(L, u);
-        break;
-    case AGAIN:
-        get(u, &which, sizeof which);
-        if (u->seen)
-            lua_rawgeti(L, u->seen, which);
-        else
-            lua_pushvalue(L, u->first);
-        break;
-    case OBJECT:
-        get(u, &which, sizeof which);
-        push_object(L, u, which);
-        break;
-    }
-}
-
-/* [-0, +0, m] Fill the table at `index`. */
-static void fill(lua_State *L, unpacker *u, int index, uint32_t in_order, uint32_t pairs)
-{
-    for (uint32_t i = 1; i <= in_order; i++) {
-        push_value(L, u);
-        lua_rawseti(L, index, i);
-    }
-    for (uint32_t i = 0; i < pairs; i++) {
-        push_value(L, u);
-        push_value(L, u);
-        lua_rawset(L, index);
-    }
-}
-
-void rotor__unpack(lua_State *L, const rotor__parcel *parcel)
-{
-    unpacker u = {.parcel = parcel, .next = parcel->bytes};
-    luaL_checkstack(L, 8, "not enough memory");
-    int top = lua_gettop(L);
-    bool single = parcel->tables <= 1 && parcel->objects == 0;
-    if (!single) {
-        lua_newtable(L);
-        lua_newtable(L);
-        u.seen = top + 1;
-    }
-    push_value(L, &u);
-    int result = u.first = lua_gettop(L);
-    if (single && parcel->tables == 1)
-        fill(L, &u, result, u.size[0], u.size[1]);
-    for (uint32_t i = 1; !single && i <= parcel->tables; i++) {
-        lua_rawgeti(L, u.seen, i);
-        lua_rawgeti(L, u.seen + 1, i);
-        uint64_t size = (uint64_t)lua_tointeger(L, -1);
-        lua_pop(L, 1);
-        fill(L, &u, result + 1, (uint32_t)(size >> 32), (uint32_t)size);
-        lua_pop(L, 1);
-    }
-    if (!single) {
-        lua_replace(L, top + 1);
-        lua_settop(L, top + 1);
-    }
 }

@@ -46,4 +46,25 @@ extern const rotor__passage rotor__passage_notifier, rotor__passage_port;
 extern const rotor__passage rotor__passage_counter, rotor__passage_dict;
 extern const rotor__passage rotor__passage_channel;
 
+/* -- between travel.c and unpack.c --------------------------------------------------------------- */
+
+struct rotor__carried {
+    const rotor__passage *passage;
+    void *thing;
+};
+
+enum rotor__tag {
+    ROTOR__TAG_NIL,
+    ROTOR__TAG_FALSE,
+    ROTOR__TAG_TRUE,
+    ROTOR__TAG_NUL,
+    ROTOR__TAG_INTEGER,
+    ROTOR__TAG_FLOAT,
+    ROTOR__TAG_SHORT,  /* a string: one byte of length */
+    ROTOR__TAG_LONG,   /* a string: a size_t of length */
+    ROTOR__TAG_TABLE,  /* the next one: how many values it has at 1, 2 …, and pairs besides */
+    ROTOR__TAG_AGAIN,  /* the number of a table that was there before */
+    ROTOR__TAG_OBJECT, /* the number of what is in `carried` */
+};
+
 #endif
