@@ -1,4 +1,5 @@
 /* The Lua module rotor.core: opening it, and what its files share: userdata, results, calls. */
+#include <dlfcn.h>
 #include <math.h>
 #include <string.h>
 
@@ -284,6 +285,15 @@ rotor__vm *rotor__lua_vm(lua_State *L)
     return &object->vm;
 }
 
+/* A loop that could not be freed has handlers of signals, which may come when Lua has closed this module:
+** it is not to go, nor libuv with it, before the process does. */
+static void stay_loaded(void)
+{
+    Dl_info self;
+    if (dladdr((void *)stay_loaded, &self))
+        (void)dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD); /* once more than it is closed */
+}
+
 /* The state closes. This was the first userdata with a finalizer, so it is the last of rotor's to go;
 ** the program's own finalizers may still come. */
 static int vm_gc(lua_State *L)
@@ -292,8 +302,11 @@ static int vm_gc(lua_State *L)
     object->vm.closed = true;
     rotor__lua_stop_offloads(&object->vm);
     rotor__lua_end_crews(&object->vm);
-    for (rotor__lua_loop *ll = object->vm.loops; ll; ll = ll->next)
+    for (rotor__lua_loop *ll = object->vm.loops; ll; ll = ll->next) {
         rotor__lua_free_loop(ll);
+        if (ll->loop)
+            stay_loaded();
+    }
     object->vm.loops = NULL;
     rotor__lua_free_offloads(&object->vm);
     rotor__lua_free_traces(&object->vm);
