@@ -1,4 +1,5 @@
 local lfs = require "lfs"
+local http = require "rotor.http"
 local rotor = require "rotor"
 local support = require "spec.support"
 local task = require "rotor.task"
@@ -626,6 +627,36 @@ describe("the example", function()
     assert.equal("Goodbye.\n", polite)
     assert.equal("Goodbye.\n", rude)
     assert.same({ "cut off: 1\n", 0 }, { server:stop() })
+  end)
+
+  it("task_http joins what others have, in time or not", function()
+    local waiting = 0
+    local upstream = "http://" .. assert(http.serve(loop, "127.0.0.1:0", function(req, res)
+      if req.path == "/gone" then return res:send(404) end
+      if req.path == "/slow" then
+        waiting = waiting + 1
+        local _ <close> = setmetatable({}, { __close = function() waiting = waiting - 1 end })
+        task.sleep(60)
+      end
+      res:send(200, req.path .. "\n")
+    end)):address()
+    local function ask(expected, ...)
+      local urls = {}
+      for i, path in ipairs { ... } do urls[i] = upstream .. path end
+      local server = serve("Lua", "task_http", "127.0.0.1:0 " .. table.concat(urls, " ") .. " 0.2")
+      local request = "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+      visit(server.address, { { nil, request }, { expected, LEAVE } })
+      assert.same({ "", 0 }, { server:stop() })
+    end
+    ask("^HTTP/1.1 200 OK\r\n.*\r\n\r\n/a\n/b\n$", "/a", "/b")
+    ask("^HTTP/1.1 502 .*/gone: answered 404\n$", "/slow", "/gone", "/slow")
+    ask("^HTTP/1.1 504 .*in time\n$", "/a", "/slow")
+    loop:spawn(function()
+      while waiting > 0 do task.yield() end -- for those who have gone
+      loop:stop()
+    end)
+    support.run(loop)
+    assert.equal(2, select(2, run("Lua", "task_http", "0")))
   end)
 
   it("http_threads answers on all threads, and drains", function()
