@@ -1520,6 +1520,60 @@ function websocket.upgrade(req, res, handler, options) end
 ---@return string? name WEBSOCKET_EURL, HTTP_EUSERINFO; WEBSOCKET_ETLS: "wss://"
 function websocket.connect(url, handler, options) end
 
+--- Answer a request that asks for a WebSocket, in the handler's task, which then sends and receives by what this
+--- returns:
+---
+---     http.serve(address, function(req, res)
+---       local ws <close> = assert(websocket.accept(req, res))
+---       for data, kind in ws:messages() do ws:send(data, kind) end
+---     end)
+---@param req rotor.http.Request
+---@param res rotor.http.Response
+---@param options? rotor.websocket.UpgradeOptions but for seed
+---@return rotor.websocket.Straight?
+---@return string? message
+---@return string? name as of upgrade
+function websocket.accept(req, res, options) end
+
+--- Connect to "ws://host:port/path?query", in a task.
+---@param url string
+---@param options? rotor.websocket.ConnectOptions but for seed
+---@return rotor.websocket.Straight?
+---@return string? message
+---@return string? name as of connect; or why the handshake has failed
+function websocket.dial(url, options) end
+
+--- A WebSocket for tasks. Messages that nobody receives stop the peer when there are 16 of them.
+---@class rotor.websocket.Straight
+local Straight = {}
+
+--- Wait for the next message; if given, no longer than so many seconds.
+---@param seconds? number
+---@return string? data
+---@return string? kind "text" or "binary"; or the message
+---@return string? name ETIMEDOUT; ECLOSED: either side has closed it; or why the connection broke
+function Straight:recv(seconds) end
+
+--- `for data, kind in ws:messages() do`, until it is closed.
+---@return fun(): string?, string?
+function Straight:messages() end
+
+--- Send a text, which has to be UTF-8, or binary data. Waits while more than 64 KiB are unsent.
+---@param data string|number
+---@param kind? "text"|"binary" "text"
+---@return true?
+---@return string? message
+---@return string? name
+function Straight:send(data, kind) end
+
+--- Begin to close; what came before is still received. `local ws <close>` does it, too.
+---@param code? integer 1000; those of an application are 3000 to 4999
+---@param reason? string at most 123 bytes
+---@return true?
+---@return string? message
+---@return string? name
+function Straight:close(code, reason) end
+
 ---@class rotor.websocket.Handler
 
 --- What is passed by a peer is answered: a message too large with 1009, of too many fragments with 1008.

@@ -1,8 +1,9 @@
 --- WebSockets, of servers and clients: `websocket.handler "Name" { message = …, … }`, which
 --- `websocket.upgrade(req, res, Name)` puts behind a request, and `websocket.connect(url, Name)` in
---- front of a server.
+--- front of a server. In tasks `websocket.accept(req, res)` and `websocket.dial(url)` need none.
 local core = require "rotor.core"
 local declare = require "rotor.declare"
+local straight = require "rotor.websocket.straight"
 
 ---@class rotor.websocket
 local websocket = {}
@@ -12,6 +13,10 @@ websocket.upgrade = core.websocket_upgrade
 
 --- Connect to "ws://…"; returns the WebSocket's handle, or nil, message, name.
 websocket.connect = core.websocket_connect
+
+--- The same in a task, which gets what it sends and receives by, or nil, message, name.
+websocket.accept = straight.accept
+websocket.dial = straight.dial
 
 local transitions = {
   "open", "message", "message_chunk", "ping", "pong", "flushed", "timeout", "wakeup", "close",
