@@ -185,7 +185,7 @@ $(BUILD)/bench/http_go: bench/http_go.go
 	$(Q)GOCACHE=$(CURDIR)/$(BUILD)/go go build -o $@ $<
 
 # The tests in C of the Lua module hold both the module and Lua.
-LUA_TESTS := test_lua test_lua_sockets test_lua_system test_lua_tasks test_lua_threads
+LUA_TESTS := test_lua test_lua_http test_lua_sockets test_lua_system test_lua_tasks test_lua_threads
 LUA_TESTS_O := $(LUA_TESTS:%=$(BUILD)/obj/csrc/test/%.o)
 $(LUA_TESTS_O): EXTRA = $(CMOCKA_CFLAGS) $(LUA_CFLAGS)
 $(LUA_TESTS_O): | need-lua
