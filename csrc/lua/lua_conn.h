@@ -1,21 +1,58 @@
 /* Connections of tasks: what the files about them share.
 **
 ** A connection is two things with lives of their own: the object that Lua has, and the stream, which may end
-** before (the peer has gone) or after (what was written is still being sent). The object finds the stream by
-** its handle; the stream knows the object until that is closed. */
+** before (the peer has gone) or after (what was written is still being sent). What they share is a cell, which
+** each of them keeps. So nothing is lost but time if the object's finalizer does not run, as happens when
+** there is no memory to call it. The cell finds the stream by its handle. */
 #ifndef ROTOR_LUA_CONN_H
 #define ROTOR_LUA_CONN_H
 
 #include "../core/private.h"
 #include "lua_task.h"
 
+/* What Lua has. */
+typedef struct rotor__proxy {
+    rotor__object object;
+    void *cell; /* NULL: it could not be made */
+} rotor__proxy;
+
+/* Begins what the object and the machine share. */
+typedef struct rotor__cell {
+    rotor__lua_loop *ll;
+    rotor_handle machine;
+    int ref;    /* by which the machine keeps this */
+    bool begun; /* the machine's `drop` is to come */
+} rotor__cell;
+
+/* [-0, +1, m] The object, of a new cell of `size` bytes, zero but for its beginning. Unless the machine begins,
+** rotor__cell_let_go() is to be called. */
+void *rotor__cell_new(lua_State *L, const rotor__kind *kind, rotor__lua_loop *ll, size_t size);
+
+/* The machine keeps it no longer. Idempotent. */
+void rotor__cell_let_go(void *cell);
+
+/* The same if it has not begun; `release` of a seed that is the cell. */
+void rotor__cell_release(void *cell);
+
+/* [-0, +0, v] */
+static inline void *rotor__cell_check(lua_State *L, int index, const rotor__kind *kind)
+{
+    return ((rotor__proxy *)rotor__lua_check(L, index, kind))->cell;
+}
+
+/* NULL once it has ended. */
+static inline rotor_machine *rotor__cell_machine(const rotor__cell *cell)
+{
+    return cell->ll->loop ? rotor_find(cell->ll->loop, cell->machine) : NULL;
+}
+
 typedef struct rotor__conn rotor__conn;
 
 typedef struct rotor__conn_stream {
     rotor_stream stream;
-    rotor__conn *conn; /* NULL: nobody has it any more */
-    bool ending, abort;
-    bool inside; /* one of its transitions runs a task */
+    rotor__conn *conn;
+    bool ending, abort; /* nobody uses it any more */
+    bool inside;        /* one of its transitions runs a task */
 } rotor__conn_stream;
 
 /* Unsent output with which writing waits, and until how much is left. */
@@ -38,9 +75,7 @@ typedef struct rotor__reading {
 } rotor__reading;
 
 struct rotor__conn {
-    rotor__object object;
-    rotor__lua_loop *ll;
-    rotor_handle stream;
+    rotor__cell cell;
     rotor_buf rest; /* what has come before the connection broke, and was not read yet */
     rotor__reading want;
     size_t found;          /* one more than where the delimiter is; 0: not known */
@@ -54,20 +89,20 @@ struct rotor__conn {
 };
 
 extern const rotor__kind rotor__kind_conn;
-extern const rotor_protocol rotor__conn_protocol; /* its seed is the rotor__conn, or NULL */
+extern const rotor_protocol rotor__conn_protocol; /* its seed is the rotor__conn */
 
-/* [-0, +1, m] One without a stream. */
+/* [-0, +1, m] The object of one without a stream. */
 rotor__conn *rotor__conn_new(lua_State *L, rotor__lua_loop *ll);
 
 static inline rotor__conn *rotor__conn_check(lua_State *L)
 {
-    return rotor__lua_check(L, 1, &rotor__kind_conn);
+    return rotor__cell_check(L, 1, &rotor__kind_conn);
 }
 
 /* NULL once it has ended. */
 static inline rotor__conn_stream *rotor__conn_stream_of(const rotor__conn *c)
 {
-    return c->ll->loop ? (rotor__conn_stream *)rotor_find(c->ll->loop, c->stream) : NULL;
+    return (rotor__conn_stream *)rotor__cell_machine(&c->cell);
 }
 
 /* Have the stream ask what is waited for, unless it is about to. */

@@ -15,13 +15,36 @@ const rotor__kind rotor__kind_conn = {"rotor.task.conn", waitables};
 
 /* -- what the files share ---------------------------------------------------------------------- */
 
-rotor__conn *rotor__conn_new(lua_State *L, rotor__lua_loop *ll)
+void *rotor__cell_new(lua_State *L, const rotor__kind *kind, rotor__lua_loop *ll, size_t size)
 {
     rotor__lua_check_not_closing(L, ll->vm);
-    rotor__conn *c = rotor__lua_new(L, &rotor__kind_conn, sizeof *c, 0);
-    c->ll = ll;
-    c->stream = ROTOR_NO_HANDLE;
-    return c;
+    rotor__proxy *proxy = rotor__lua_new(L, kind, sizeof *proxy, 1);
+    rotor__cell *cell = lua_newuserdatauv(L, size, 0);
+    memset(cell, 0, size);
+    cell->ll = ll;
+    cell->machine = ROTOR_NO_HANDLE;
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, -3, 1);
+    cell->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return proxy->cell = cell;
+}
+
+void rotor__cell_let_go(void *data)
+{
+    rotor__cell *cell = data;
+    luaL_unref(cell->ll->vm->D, LUA_REGISTRYINDEX, cell->ref);
+    cell->ref = LUA_NOREF;
+}
+
+void rotor__cell_release(void *data)
+{
+    if (!((rotor__cell *)data)->begun)
+        rotor__cell_let_go(data);
+}
+
+rotor__conn *rotor__conn_new(lua_State *L, rotor__lua_loop *ll)
+{
+    return rotor__cell_new(L, &rotor__kind_conn, ll, sizeof(rotor__conn));
 }
 
 int rotor__conn_fail_at(lua_State *L, int error, const char *text)
@@ -59,7 +82,6 @@ static void leave(rotor__conn *c, bool abort)
     rotor__conn_tell_all(c);
     if (!s || (s->ending && !abort))
         return;
-    s->conn = NULL;
     s->ending = true;
     s->abort = abort;
     if (!c->open || abort) /* of one that closes, no transition would hear */
@@ -92,25 +114,32 @@ static int conn_abort(lua_State *L)
 
 static int conn_gc(lua_State *L)
 {
-    leave(rotor__conn_check(L), false);
+    rotor__conn *c = rotor__conn_check(L);
+    if (c)
+        leave(c, false);
     return 0;
 }
 
 /* -- connecting -------------------------------------------------------------------------------- */
 
+static int push_connected(lua_State *L, const rotor__conn *c)
+{
+    if (c->error)
+        return rotor__conn_fail_at(L, c->error, lua_tostring(L, 1));
+    lua_settop(L, 2);
+    return 1;
+}
+
 /* [address, conn] */
 static int connected(lua_State *L, int status, lua_KContext context)
 {
-    rotor__conn *c = lua_touserdata(L, 2);
+    rotor__conn *c = rotor__cell_check(L, 2, &rotor__kind_conn);
     bool unwinds;
     if (!rotor__task_was_completed(L, &unwinds)) {
         leave(c, false);
         return unwinds ? rotor__task_unwind(L) : rotor__lua_fail(L, ROTOR_ETIMEDOUT);
     }
-    if (c->error)
-        return rotor__conn_fail_at(L, c->error, lua_tostring(L, 1));
-    lua_settop(L, 2);
-    return 1;
+    return push_connected(L, c);
 }
 
 /* [-0, +1 or 3, e] connect(address[, options]) */
@@ -124,14 +153,18 @@ static int l_connect(lua_State *L)
     options.timeout_ms = rotor__lua_option_ms(L, 2, "timeout");
     options.delay = rotor__lua_option_bool(L, 2, "delay");
     options.keepalive_s = (uint32_t)rotor__lua_option(L, 2, "keepalive", 1, 32767);
+    options.release = rotor__cell_release;
     rotor__task *t = rotor__task_here(L);
     rotor__lua_loop *ll = rotor__task_ll(t);
-    rotor__conn *c = rotor__conn_new(L, ll);
+    rotor__conn *c = options.seed = rotor__conn_new(L, ll);
     lua_replace(L, 2);
-    int error = rotor__lua_dial(ll, address, &rotor__conn_protocol, &options, &c->stream);
-    if (error)
+    int error = rotor__lua_dial(ll, address, &rotor__conn_protocol, &options, &c->cell.machine);
+    if (error) {
+        rotor__cell_let_go(c);
         return rotor__conn_fail_at(L, error, address);
-    rotor__conn_stream_of(c)->conn = c; /* its create is called later, if ever */
+    }
+    if (c->open || c->error)
+        return push_connected(L, c);
     return rotor__task_wait(L, t, &c->reading, 0, ROTOR_NEVER, 0, connected);
 }
 
@@ -145,7 +178,7 @@ static int fail_write(lua_State *L, const rotor__conn *c)
 
 static int written(lua_State *L, int status, lua_KContext context)
 {
-    const rotor__conn *c = lua_touserdata(L, 1);
+    const rotor__conn *c = rotor__conn_check(L);
     if (!rotor__task_completed(L))
         return rotor__lua_fail(L, ROTOR_ETIMEDOUT);
     if (c->closed || !rotor__conn_stream_of(c))
@@ -161,7 +194,7 @@ static int conn_write(lua_State *L)
     int last = lua_gettop(L);
     for (int i = 2; i <= last; i++)
         luaL_checkstring(L, i);
-    rotor__task *t = rotor__conn_task(L, c->ll);
+    rotor__task *t = rotor__conn_task(L, c->cell.ll);
     rotor__conn_stream *s = rotor__conn_stream_of(c);
     if (c->closed || !s)
         return fail_write(L, c);
@@ -186,7 +219,7 @@ static int conn_flush(lua_State *L)
 {
     rotor__conn *c = rotor__conn_check(L);
     uint64_t ms = rotor__lua_check_ms(L, 2);
-    rotor__task *t = rotor__conn_task(L, c->ll);
+    rotor__task *t = rotor__conn_task(L, c->cell.ll);
     rotor__conn_stream *s = rotor__conn_stream_of(c);
     if (c->closed || !s)
         return fail_write(L, c);
@@ -212,7 +245,7 @@ static int conn_shutdown(lua_State *L)
 
 static int poll_writable(lua_State *L, int index)
 {
-    const rotor__conn *c = rotor__lua_check(L, index, &rotor__kind_conn);
+    const rotor__conn *c = rotor__cell_check(L, index, &rotor__kind_conn);
     const rotor__conn_stream *s = rotor__conn_stream_of(c);
     if (!c->closed && s && rotor_stream_unsent(&s->stream) >= ROTOR__HIGH_WATER)
         return -1;
@@ -222,7 +255,7 @@ static int poll_writable(lua_State *L, int index)
 
 static rotor__waits *writable_queue(lua_State *L, int index)
 {
-    rotor__conn *c = rotor__lua_check(L, index, &rotor__kind_conn);
+    rotor__conn *c = rotor__cell_check(L, index, &rotor__kind_conn);
     rotor__conn_wake(rotor__conn_stream_of(c));
     return &c->writing;
 }

@@ -13,7 +13,7 @@ rotor_intent rotor__conn_next(const rotor__conn_stream *s)
 {
     const rotor__conn *c = s->conn;
     rotor_intent intent = rotor_intent_sleep();
-    if (s->ending || !c)
+    if (s->ending)
         return s->abort ? rotor_intent_abort() : rotor_intent_done();
     if (rotor__waits_first(&c->reading)) {
         const rotor__reading *want = &c->want;
@@ -51,9 +51,9 @@ static rotor__waits *readers(rotor__conn *c)
 static rotor_intent on_create(rotor_stream *stream, rotor_scope *scope, void *seed)
 {
     rotor__conn_stream *s = (rotor__conn_stream *)stream;
-    if (seed)
-        s->conn = seed;
-    if (!s->conn)
+    s->conn = seed;
+    s->conn->cell.begun = true;
+    if (s->conn->closed)
         return rotor_intent_abort();
     s->conn->open = true;
     return tell(s, &s->conn->reading);
@@ -63,7 +63,7 @@ static rotor_intent on_bytes_read(rotor_stream *stream, rotor_scope *scope, size
 {
     rotor__conn_stream *s = (rotor__conn_stream *)stream;
     rotor__conn *c = s->conn;
-    if (!c)
+    if (s->ending)
         return rotor__conn_next(s);
     if (rotor__waits_first(&c->reading)) {
         rotor_intent next = rotor__conn_next(s);
@@ -82,7 +82,7 @@ static rotor_intent on_bytes_flushed(rotor_stream *stream, rotor_scope *scope)
 {
     rotor__conn_stream *s = (rotor__conn_stream *)stream;
     rotor__conn *c = s->conn;
-    if (!c)
+    if (s->ending)
         return rotor__conn_next(s);
     if (rotor_stream_unsent(stream) == 0)
         rotor__task_complete_all(&c->flushing);
@@ -99,7 +99,7 @@ static rotor_intent on_exception(rotor_stream *stream, rotor_scope *scope, int r
 {
     rotor__conn_stream *s = (rotor__conn_stream *)stream;
     rotor__conn *c = s->conn;
-    if (!c)
+    if (s->ending)
         return rotor__conn_next(s);
     if (reason == ROTOR_EEOF) {
         c->eof = true;
@@ -127,10 +127,13 @@ static void receive_rest(rotor_stream *stream)
     }
 }
 
+/* Before `create` the seed is all there is. */
 static void on_fatal(rotor_stream *stream, rotor_scope *scope, int error)
 {
-    rotor__conn *c = ((rotor__conn_stream *)stream)->conn;
+    rotor__conn *c = rotor_stream_seed_left(stream);
     if (!c)
+        c = ((rotor__conn_stream *)stream)->conn;
+    if (c->closed)
         return;
     c->error = error;
     if (c->open && !c->eof)
@@ -139,6 +142,11 @@ static void on_fatal(rotor_stream *stream, rotor_scope *scope, int error)
     c->rest = stream->input;
     stream->input = (rotor_buf)ROTOR_BUF_INIT;
     rotor__conn_tell_all(c);
+}
+
+static void on_drop(rotor_stream *stream)
+{
+    rotor__cell_let_go(((rotor__conn_stream *)stream)->conn);
 }
 
 const rotor_protocol rotor__conn_protocol = {
@@ -150,6 +158,7 @@ const rotor_protocol rotor__conn_protocol = {
     .wakeup = on_wakeup,
     .exception = on_exception,
     .fatal = on_fatal,
+    .drop = on_drop,
     /* Who writes waits, but who reads is not to wait for that, or two who write to each other would wait
     ** for ever. */
     .high_water = SIZE_MAX,

@@ -70,9 +70,9 @@ static int wait(lua_State *L, rotor__task *t, rotor__conn *c, uint64_t deadline)
 
 static int arrived(lua_State *L, int status, lua_KContext deadline)
 {
-    rotor__conn *c = lua_touserdata(L, 1);
+    rotor__conn *c = rotor__conn_check(L);
     bool unwinds;
-    if (!rotor__conn_was_completed(L, c->ll, &unwinds)) {
+    if (!rotor__conn_was_completed(L, c->cell.ll, &unwinds)) {
         rotor__conn_stream *s = rotor__conn_stream_of(c);
         if (s && c->want.mode == ROTOR__READ_UNTIL && !s->ending)
             s->stream.intent = rotor__conn_next(s); /* the delimiter does not stay in place */
@@ -91,7 +91,7 @@ static int wait(lua_State *L, rotor__task *t, rotor__conn *c, uint64_t deadline)
 /* [-0, +1 or 3, e] */
 static int start(lua_State *L, rotor__conn *c, const rotor__reading *want, uint64_t ms)
 {
-    rotor__task *t = rotor__conn_task(L, c->ll);
+    rotor__task *t = rotor__conn_task(L, c->cell.ll);
     if (rotor__waits_first(&c->reading))
         return luaL_error(L, "another task reads from this connection; one at a time can");
     int n = try(L, c, want);
@@ -184,7 +184,7 @@ static int conn_lines(lua_State *L)
 
 int rotor__conn_poll_readable(lua_State *L, int index)
 {
-    const rotor__conn *c = rotor__lua_check(L, index, &rotor__kind_conn);
+    const rotor__conn *c = rotor__cell_check(L, index, &rotor__kind_conn);
     rotor__conn_stream *s = rotor__conn_stream_of(c);
     if (s && !c->closed && !c->eof && rotor_buf_len(rotor_stream_input(&s->stream)) == 0)
         return -1;
@@ -194,7 +194,7 @@ int rotor__conn_poll_readable(lua_State *L, int index)
 
 rotor__waits *rotor__conn_readable_queue(lua_State *L, int index)
 {
-    rotor__conn *c = rotor__lua_check(L, index, &rotor__kind_conn);
+    rotor__conn *c = rotor__cell_check(L, index, &rotor__kind_conn);
     rotor__conn_wake(rotor__conn_stream_of(c));
     return &c->readable;
 }

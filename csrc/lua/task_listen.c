@@ -25,12 +25,12 @@ typedef struct door {
     rotor__listening socket;
 } door;
 
-typedef struct listener_object listener_object;
-
-/* The machine that watches them. */
+/* The machine that watches them. It knows nothing of the object, which may be collected unseen when there is
+** no memory to tell. */
 typedef struct listener {
     rotor_machine machine;
-    listener_object *object; /* NULL: it is closed */
+    rotor__waits accepting;
+    bool closed;
     uint32_t connections;
     int fd;       /* accepted, but no connection yet; -1: none */
     bool scarce;  /* of something that is needed to accept there was none left */
@@ -42,18 +42,15 @@ typedef struct listener {
 } listener;
 
 /* What Lua has of it. */
-struct listener_object {
+typedef struct listener_object {
     rotor__object object;
     rotor__lua_loop *ll;
     rotor_handle listener;
-    bool closed;
-    rotor__waits accepting;
-};
+} listener_object;
 
 typedef struct listener_seed {
     const rotor_listen_options *options;
     rotor__listenings *sockets;
-    listener_object *object;
 } listener_seed;
 
 static listener_object *check_listener(lua_State *L, int index)
@@ -63,15 +60,16 @@ static listener_object *check_listener(lua_State *L, int index)
 
 static listener *listener_of(const listener_object *o)
 {
-    return o->closed || !o->ll->loop ? NULL : (listener *)rotor_find(o->ll->loop, o->listener);
+    listener *l = o->ll->loop ? (listener *)rotor_find(o->ll->loop, o->listener) : NULL;
+    return l && !l->closed ? l : NULL;
 }
 
 /* -- the machine ------------------------------------------------------------------------------- */
 
 static rotor_response wait_on(listener *l)
 {
-    bool wanted = l->object && rotor__waits_first(&l->object->accepting);
-    if (!l->object)
+    bool wanted = rotor__waits_first(&l->accepting) != NULL;
+    if (l->closed)
         return rotor_done();
     l->pausing = wanted && l->scarce;
     l->scarce = false;
@@ -89,7 +87,7 @@ static rotor_response wait_on(listener *l)
 /* Have the first who waits accept; mostly it does until nobody is left, and waits again. */
 static rotor_response serve(listener *l)
 {
-    rotor__wait *wait = l->object ? rotor__waits_first(&l->object->accepting) : NULL;
+    rotor__wait *wait = rotor__waits_first(&l->accepting);
     if (wait) {
         l->inside = true;
         rotor__task_complete_now(wait, 0);
@@ -126,7 +124,6 @@ static rotor_response on_create(rotor_machine *m, rotor_scope *scope, void *data
     int error = open_doors(l, seed);
     if (error) /* the sockets stay whose they are */
         return rotor_error(error);
-    l->object = seed->object;
     l->n = seed->sockets->n;
     seed->sockets->n = 0;
     for (size_t i = 0; i < l->n; i++)
@@ -154,6 +151,7 @@ static rotor_response on_timeout(rotor_machine *m, rotor_scope *scope)
 static void on_drop(rotor_machine *m)
 {
     listener *l = (listener *)m;
+    rotor__task_complete_all(&l->accepting);
     if (l->fd >= 0)
         close(l->fd);
     for (size_t i = 0; i < l->n; i++)
@@ -197,11 +195,15 @@ static int poll_accept(lua_State *L, int index)
         return rotor__lua_fail(L, ROTOR_ECLOSED);
     while (accept_one(l)) {
         rotor__conn *c = rotor__conn_new(L, o->ll); /* or l->fd is for the next */
-        rotor_stream_seed seed = {.protocol = &rotor__conn_protocol, .fd = l->fd, .seed = c};
-        int error = rotor__add_now(o->ll->loop, &rotor_stream_type, &seed, &c->stream);
+        rotor_stream_seed seed = {.protocol = &rotor__conn_protocol,
+                                  .fd = l->fd,
+                                  .seed = c,
+                                  .release = rotor__cell_release};
+        int error = rotor__add_now(o->ll->loop, &rotor_stream_type, &seed, &c->cell.machine);
         l->fd = seed.fd;
         if (!error)
             return 1;
+        rotor__cell_let_go(c);
         lua_pop(L, 1);
         if (l->fd >= 0) { /* it waits in hand until there is memory for it */
             l->scarce = true;
@@ -217,7 +219,7 @@ static rotor__waits *accept_queue(lua_State *L, int index)
     listener *l = listener_of(o);
     if (!l->inside)
         (void)rotor_wake(o->ll->loop, o->listener);
-    return &o->accepting;
+    return &l->accepting;
 }
 
 static int wait(lua_State *L, rotor__task *t, uint64_t deadline);
@@ -257,37 +259,34 @@ static int iterate(lua_State *L)
 
 /* -- opening and closing ----------------------------------------------------------------------- */
 
-static void leave(listener_object *o)
+static void leave(listener *l)
 {
-    listener *l = listener_of(o);
-    o->closed = true;
-    rotor__task_complete_all(&o->accepting);
-    if (!l)
+    if (!l || l->closed)
         return;
-    l->object = NULL;
-    (void)rotor_end(o->ll->loop, o->listener, 0);
+    l->closed = true;
+    rotor__task_complete_all(&l->accepting);
+    (void)rotor_end(l->machine.loop, l->machine.self, 0);
 }
 
 bool rotor__close_task_listener(rotor_machine *m)
 {
     if (m->type != &listener_type)
         return false;
-    if (((listener *)m)->object)
-        leave(((listener *)m)->object);
+    leave((listener *)m);
     return true;
 }
 
 /* [-0, +1, e] close(): who waits in accept() is told. Idempotent. */
 static int listener_close(lua_State *L)
 {
-    leave(check_listener(L, 1));
+    leave(listener_of(check_listener(L, 1)));
     lua_pushboolean(L, 1);
     return 1;
 }
 
 static int listener_gc(lua_State *L)
 {
-    leave(check_listener(L, 1));
+    leave(listener_of(check_listener(L, 1)));
     return 0;
 }
 
@@ -298,7 +297,7 @@ static int open_listener(listener_object *o, const char *address, rotor_listen_o
     options->connections = rotor__listen_most(loop, options->connections);
     int error = rotor__listenings_open(&sockets, loop, address, options);
     if (!error) {
-        listener_seed seed = {options, &sockets, o};
+        listener_seed seed = {options, &sockets};
         error = rotor__add_now(loop, &listener_type, &seed, &o->listener);
     }
     rotor__listenings_release(&sockets);
@@ -325,7 +324,6 @@ static int l_listen(lua_State *L)
     rotor__share_end(&share, ll, error, o->listener);
     if (!error)
         return 1;
-    o->closed = true;
     size_t len = failed ? strcspn(failed, ",") : 0;
     return rotor__conn_fail_at(L, error, len > 0 ? lua_pushlstring(L, failed, len) : address);
 }

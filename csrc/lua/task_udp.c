@@ -29,14 +29,12 @@ typedef struct udp udp;
 
 typedef struct udp_socket {
     rotor_datagram datagram;
-    udp *object; /* NULL: it is closed */
+    udp *udp;
 } udp_socket;
 
-/* What Lua has of it. */
+/* What it shares with the object. */
 struct udp {
-    rotor__object object;
-    rotor__lua_loop *ll;
-    rotor_handle socket;
+    rotor__cell cell;
     bool closed;
     letter *coming;        /* of which the transition runs: before the others, if there are none */
     letter *first, **last; /* that wait */
@@ -49,12 +47,12 @@ struct udp {
 
 static udp *check_udp(lua_State *L, int index)
 {
-    return rotor__lua_check(L, index, &kind_udp);
+    return rotor__cell_check(L, index, &kind_udp);
 }
 
 static udp_socket *socket_of(const udp *u)
 {
-    return u->closed || !u->ll->loop ? NULL : (udp_socket *)rotor_find(u->ll->loop, u->socket);
+    return u->closed ? NULL : (udp_socket *)rotor__cell_machine(&u->cell);
 }
 
 /* -- what has come ----------------------------------------------------------------------------- */
@@ -111,18 +109,20 @@ static int push_letter(lua_State *L, const letter *it)
 
 static rotor_response answer(const udp_socket *s)
 {
-    return s->object ? rotor_same() : rotor_done();
+    return s->udp->closed ? rotor_done() : rotor_same();
 }
 
 static void tell(udp_socket *s)
 {
-    rotor__wait *wait = rotor__waits_first(&s->object->receiving);
+    rotor__wait *wait = rotor__waits_first(&s->udp->receiving);
     if (wait)
         rotor__task_complete_now(wait, 0);
 }
 
 static rotor_response on_create(rotor_datagram *d, rotor_scope *scope, void *seed)
 {
+    udp *u = ((udp_socket *)d)->udp = seed;
+    u->cell.begun = true;
     return rotor_ok();
 }
 
@@ -131,37 +131,44 @@ static rotor_response on_datagram(rotor_datagram *d, rotor_scope *scope, void *d
 {
     udp_socket *s = (udp_socket *)d;
     letter coming = {.from = info->from, .size = info->size, .n = n, .data = data};
-    if (!s->object)
+    udp *u = s->udp;
+    if (u->closed)
         return rotor_done();
-    bool queued = s->object->first != NULL;
+    bool queued = u->first != NULL;
     if (!queued) {
-        s->object->coming = &coming;
+        u->coming = &coming;
         tell(s);
     }
-    if (!s->object)
+    if (u->closed)
         return rotor_done();
-    if (queued || s->object->coming)
-        keep(s->object, &coming);
-    s->object->coming = NULL;
+    if (queued || u->coming)
+        keep(u, &coming);
+    u->coming = NULL;
     return rotor_same();
 }
 
 static rotor_response on_writable(rotor_datagram *d, rotor_scope *scope)
 {
     udp_socket *s = (udp_socket *)d;
-    if (s->object)
-        rotor__task_complete_all(&s->object->sending);
+    rotor__task_complete_all(&s->udp->sending);
     return answer(s);
 }
 
 static rotor_response on_exception(rotor_datagram *d, rotor_scope *scope, int error)
 {
     udp_socket *s = (udp_socket *)d;
-    if (s->object) {
-        s->object->error = error;
+    if (!s->udp->closed) {
+        s->udp->error = error;
         tell(s);
     }
     return answer(s);
+}
+
+static void on_drop(rotor_datagram *d)
+{
+    udp *u = ((udp_socket *)d)->udp;
+    drop_all(u);
+    rotor__cell_let_go(u);
 }
 
 static const rotor_datagram_protocol protocol = {
@@ -171,6 +178,7 @@ static const rotor_datagram_protocol protocol = {
     .datagram = on_datagram,
     .writable = on_writable,
     .exception = on_exception,
+    .drop = on_drop,
 };
 
 /* -- receiving --------------------------------------------------------------------------------- */
@@ -219,7 +227,7 @@ static int udp_recv(lua_State *L)
 {
     udp *u = check_udp(L, 1);
     uint64_t ms = rotor__lua_check_ms(L, 2);
-    rotor__task *t = rotor__conn_task(L, u->ll);
+    rotor__task *t = rotor__conn_task(L, u->cell.ll);
     int n = poll_recv(L, 1);
     if (n >= 0)
         return rotor__task_breathe(L, t, n);
@@ -277,7 +285,7 @@ static int udp_send(lua_State *L)
     if (!lua_isnoneornil(L, 3))
         (void)rotor__lua_check_address(L, 3);
     lua_settop(L, 3);
-    return send_it(L, rotor__conn_task(L, u->ll));
+    return send_it(L, rotor__conn_task(L, u->cell.ll));
 }
 
 /* -- opening and closing ----------------------------------------------------------------------- */
@@ -292,8 +300,7 @@ static void leave(udp *u)
     rotor__task_complete_all(&u->sending);
     if (!s)
         return;
-    s->object = NULL;
-    (void)rotor_end(u->ll->loop, u->socket, 0);
+    (void)rotor_end(s->datagram.machine.loop, s->datagram.machine.self, 0);
 }
 
 /* [-0, +1, e] close(): who waits is told. Idempotent. */
@@ -306,7 +313,9 @@ static int udp_close(lua_State *L)
 
 static int udp_gc(lua_State *L)
 {
-    leave(check_udp(L, 1));
+    udp *u = check_udp(L, 1);
+    if (u)
+        leave(u);
     return 0;
 }
 
@@ -318,16 +327,13 @@ static int l_udp(lua_State *L)
     lua_settop(L, 2);
     rotor__lua_udp_options(L, 2, &options);
     rotor__lua_loop *ll = rotor__conn_loop(L);
-    rotor__lua_check_not_closing(L, ll->vm);
-    udp *u = rotor__lua_new(L, &kind_udp, sizeof *u, 0);
-    u->ll = ll;
+    udp *u = options.seed = rotor__cell_new(L, &kind_udp, ll, sizeof *u);
     u->last = &u->first;
-    u->socket = ROTOR_NO_HANDLE;
-    int error = rotor_udp(ll->loop, address, &protocol, &options, &u->socket);
-    if (!error) {
-        socket_of(u)->object = u; /* before any datagram can come */
+    options.release = rotor__cell_release;
+    int error = rotor_udp(ll->loop, address, &protocol, &options, &u->cell.machine);
+    if (!error)
         return 1;
-    }
+    rotor__cell_let_go(u);
     const char *where = address ? address : options.peer ? options.peer : "any";
     if (address && options.peer)
         where = lua_pushfstring(L, "%s to %s", address, options.peer);
