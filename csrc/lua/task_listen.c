@@ -294,7 +294,10 @@ static int open_listener(listener_object *o, const char *address, rotor_listen_o
 {
     rotor_loop *loop = o->ll->loop;
     rotor__listenings sockets = {0};
-    options->connections = rotor__listen_most(loop, options->connections);
+    uint32_t most = rotor__listen_most(loop, options->connections);
+    if (options->connections == 0 && most <= rotor_loop_capacity(loop) / 2)
+        most *= 2; /* mostly there is a task for each connection, which needs no descriptor */
+    options->connections = most;
     int error = rotor__listenings_open(&sockets, loop, address, options);
     if (!error) {
         listener_seed seed = {options, &sockets};

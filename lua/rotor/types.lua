@@ -2035,7 +2035,7 @@ function task.listen(address, options) end
 ---@field ipv6_only? boolean "[::]:80" is not for IPv4, too
 ---@field delay? boolean leave Nagle's algorithm on
 ---@field keepalive? integer seconds of silence until the peer is asked for a sign of life; never
----@field connections? integer accept nothing while the loop has so many machines
+---@field connections? integer accept nothing while the loop has so many machines, of which each task is one; twice what the descriptor limit allows
 
 --- Open a datagram socket, in the loop of the task that runs or else in the default one, as
 --- rotor.Loop.udp does.
