@@ -320,7 +320,7 @@ describe("misuse throws at the caller's line", function()
 
   it("of rotor.loop", function()
     assert.equal("bad argument #1 to 'loop' (table expected, got number)", misuse "rotor.loop(1)")
-    assert.equal("unknown option 'size'; known are: capacity, buffer, context",
+    assert.equal("unknown option 'size'; known are: capacity, buffer, context, virtual",
       misuse "rotor.loop { size = 1 }")
     assert.equal("option 'capacity': an integer from 1 to 4294967294 expected, got 0",
       misuse "rotor.loop { capacity = 0 }")
