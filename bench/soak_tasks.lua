@@ -1,5 +1,5 @@
--- soak_tasks.lua [SECONDS [TASKS]]: TASKS (64) do at random whatever tasks can do, by themselves and
--- with threads, servers and the thread pool, for SECONDS (600); another cancels them at random, and
+-- soak_tasks.lua [SECONDS [TASKS]]: TASKS (64) do at random whatever tasks can do, alone and with
+-- threads, servers and the thread pool, for SECONDS (600); another cancels them at random, and
 -- every wait may be cut off. After a tenth of the time, and at the end, all is quiet for a moment:
 -- then the same must be there, and no message be missing. Prints what there is; exits 1 if not.
 local rotor, task = require "rotor", require "rotor.task"

@@ -1,5 +1,5 @@
--- check_urls.lua [-n TASKS] [-t SECONDS] URL … or -: what http:// URLs answer, those given or (-) of
--- each line of standard input; TASKS (8) at a time, within SECONDS (10); exits 1 unless all are well
+-- check_urls.lua [-n TASKS] [-t SECONDS] URL … or -: what http:// URLs answer, those given or (-)
+-- those of standard input's lines; TASKS (8) at a time, within SECONDS (10); exits 1 if not well
 local rotor = require "rotor"
 local http = require "rotor.http"
 local task = require "rotor.task"

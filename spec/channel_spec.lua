@@ -449,8 +449,8 @@ describe("channels under a million operations", function()
         return
       end
 
-      -- What is ready is done before anybody else runs, so the model is asked after; of a wait it is
-      -- told before, as this runs next when that is over.
+      -- What is ready is done before anybody else runs, so the model is asked after; of a wait it
+      -- is told before, as this runs next when that is over.
       if not next(ready) then model.wait(actor, cases) end
       local results
       if kind == "wait" then
