@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "lua_private.h"
+#include "lua_task.h"
 #include "lua_threads.h"
 
 /* -- userdata ---------------------------------------------------------------------------------- */
@@ -302,11 +302,15 @@ static int vm_gc(lua_State *L)
     object->vm.closed = true;
     rotor__lua_stop_offloads(&object->vm);
     rotor__lua_end_crews(&object->vm);
+    bool left = false; /* inside of a transition */
     for (rotor__lua_loop *ll = object->vm.loops; ll; ll = ll->next) {
         rotor__lua_free_loop(ll);
-        if (ll->loop)
-            stay_loaded();
+        left |= ll->loop != NULL;
     }
+    if (left)
+        stay_loaded();
+    else
+        rotor__task_free_handles(&object->vm);
     object->vm.loops = NULL;
     rotor__lua_free_offloads(&object->vm);
     rotor__lua_free_traces(&object->vm);

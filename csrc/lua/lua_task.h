@@ -195,6 +195,7 @@ struct rotor__tasks {
     } spare[ROTOR__TASKS_SPARE]; /* threads to use again */
     unsigned nspare;
     struct rotor__places *places;
+    rotor__link handles;   /* all there are */
     int canceled, expired; /* references to what is thrown to unwind */
     int held;              /* reference to the function that gives back locks */
     uint32_t random;
@@ -275,6 +276,9 @@ rotor__task *rotor__task_of_handle(lua_State *L, int index);
 
 /* They hear no more of it. */
 void rotor__task_leave_handles(rotor__task *t);
+
+/* The Lua state closes: what is left of its handles goes. */
+void rotor__task_free_handles(rotor__vm *vm);
 
 /* -- scopes (task_scope.c) --------------------------------------------------------------------- */
 

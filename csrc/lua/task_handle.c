@@ -1,6 +1,7 @@
 /* Tasks as Lua holds them: spawning, and handles, by which they are joined and canceled. */
 #include <string.h>
 
+#include "../core/alloc.h"
 #include "lua_task.h"
 
 static int poll_join(lua_State *L, int index);
@@ -11,9 +12,11 @@ const rotor__kind rotor__kind_task = {"rotor.task", waitables};
 
 enum { MAX_ARGUMENTS = 200 };
 
-/* One of any number for a task, each of which is told of the end. */
+/* What a handle stands for: one of any number for a task, each of which is told of the end. Not in Lua's
+** memory, as Lua drops a handle without calling its finalizer if there is no memory to call it: then this
+** stays until the Lua state closes. */
 typedef struct rotor__task_object {
-    rotor__object object;
+    rotor__link link; /* among all of the Lua state; first */
     rotor__lua_loop *ll;
     rotor__task *task;               /* NULL once it has ended and this was told */
     struct rotor__task_object *next; /* of the same task */
@@ -24,6 +27,18 @@ typedef struct rotor__task_object {
     int ref;     /* to the result or results, or the error as text */
     int name;    /* reference to the name it ended with */
 } handle_object;
+
+typedef struct proxy {
+    rotor__object object;
+    handle_object *handle;
+} proxy;
+
+static handle_object *check_handle(lua_State *L, int index)
+{
+    const proxy *p = rotor__lua_check(L, index, &rotor__kind_task);
+    rotor__lua_check_not_closing(L, rotor__lua_vm(L)); /* or there may be none any more */
+    return p->handle;
+}
 
 /* -- the end ----------------------------------------------------------------------------------- */
 
@@ -129,7 +144,11 @@ static bool has_ended(const handle_object *h)
 static handle_object *push_object(lua_State *L, rotor__lua_loop *ll)
 {
     rotor__lua_check_not_closing(L, ll->vm);
-    handle_object *h = rotor__lua_new(L, &rotor__kind_task, sizeof *h, 0);
+    proxy *p = rotor__lua_new(L, &rotor__kind_task, sizeof *p, 0);
+    handle_object *h = p->handle = rotor_alloc_zero(sizeof *h);
+    if (!h)
+        luaL_error(L, "not enough memory");
+    rotor__link_add(&ll->vm->tasks->handles, &h->link);
     h->ll = ll;
     h->ref = h->name = LUA_NOREF;
     return h;
@@ -201,7 +220,7 @@ const rotor__task *rotor__task_joiner(const rotor__task *t)
 
 rotor__task *rotor__task_of_handle(lua_State *L, int index)
 {
-    return ((handle_object *)rotor__lua_check(L, index, &rotor__kind_task))->task;
+    return check_handle(L, index)->task;
 }
 
 /* [-0, +1, e] spawn(fn, ...): in the loop of a method; or in that of the task that runs, or the default one */
@@ -213,11 +232,6 @@ int rotor__lua_spawn(lua_State *L)
 }
 
 /* -- handles ----------------------------------------------------------------------------------- */
-
-static handle_object *check_handle(lua_State *L, int index)
-{
-    return rotor__lua_check(L, index, &rotor__kind_task);
-}
 
 /* [-0, +n, m] What it has ended with. */
 static int push_results(lua_State *L, handle_object *h)
@@ -352,8 +366,12 @@ static int handle_tostring(lua_State *L)
 /* [-0, +0, -] Nobody can join by this any more: of a failure that was kept for that, all are told. */
 static int handle_gc(lua_State *L)
 {
-    handle_object *h = check_handle(L, 1);
+    proxy *p = rotor__lua_check(L, 1, &rotor__kind_task);
+    handle_object *h = p->handle;
+    if (!h || rotor__lua_vm(L)->closed)
+        return 0;
     rotor__task *t = h->task;
+    p->handle = NULL;
     if (t) {
         struct rotor__task_object **link = &t->handles;
         while (*link != h)
@@ -364,9 +382,17 @@ static int handle_gc(lua_State *L)
     }
     luaL_unref(L, LUA_REGISTRYINDEX, h->ref);
     luaL_unref(L, LUA_REGISTRYINDEX, h->name);
-    h->ref = h->name = LUA_NOREF;
-    h->task = NULL;
+    rotor__link_remove(&h->link);
+    rotor_free(h);
     return 0;
+}
+
+void rotor__task_free_handles(rotor__vm *vm)
+{
+    for (rotor__link *link; vm->tasks && (link = rotor__link_first(&vm->tasks->handles));) {
+        rotor__link_remove(link);
+        rotor_free(link);
+    }
 }
 
 /* -- the running task -------------------------------------------------------------------------- */

@@ -96,6 +96,7 @@ typedef struct rotor__scope {
     rotor__task *owner;
     int error; /* reference to what the first has thrown; its text, if that is a string */
     int trace; /* or else reference to the text, which says where */
+    int self;  /* reference to this, as long as there are children */
 } scope;
 
 static scope *check_scope(lua_State *L)
@@ -159,15 +160,19 @@ void rotor__scope_child_ended(rotor__task *t, int status)
         s->unwound = true;
     if (status == ROTOR_ELUA || status == ROTOR_ETIMEDOUT)
         cancel(s);
-    if (!rotor__link_first(&s->children))
+    if (!rotor__link_first(&s->children)) {
         rotor__task_complete_all(&s->empty);
+        luaL_unref(D, LUA_REGISTRYINDEX, s->self);
+        s->self = LUA_NOREF;
+    }
 }
 
 static void give_back(lua_State *L, scope *s)
 {
     luaL_unref(L, LUA_REGISTRYINDEX, s->error);
     luaL_unref(L, LUA_REGISTRYINDEX, s->trace);
-    s->error = s->trace = LUA_NOREF;
+    luaL_unref(L, LUA_REGISTRYINDEX, s->self);
+    s->error = s->trace = s->self = LUA_NOREF;
 }
 
 /* [scope, message handler, results] All children have ended. */
@@ -176,6 +181,10 @@ static int end_scope(lua_State *L, scope *s)
     rotor__task *t = leave(L, &s->frame);
     s->open = false;
     s->owner = NULL;
+    if (s->self != LUA_NOREF) { /* a spawn has failed */
+        luaL_unref(L, LUA_REGISTRYINDEX, s->self);
+        s->self = LUA_NOREF;
+    }
     if (s->failed) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, s->error);
         if (s->trace != LUA_NOREF) {
@@ -240,7 +249,7 @@ static int l_scope(lua_State *L)
     scope *s = rotor__lua_new(L, &kind_scope, sizeof *s, 0);
     s->ll = rotor__task_ll(t);
     s->frame.at = ROTOR_NEVER;
-    s->error = s->trace = LUA_NOREF;
+    s->error = s->trace = s->self = LUA_NOREF;
     s->owner = t;
     s->open = true;
     lua_insert(L, 1);
@@ -273,6 +282,10 @@ static int scope_spawn(lua_State *L)
     luaL_checktype(L, 2, LUA_TFUNCTION);
     if (!s->open)
         return luaL_error(L, "the scope has ended; its tasks are spawned while its function runs");
+    if (s->self == LUA_NOREF) {
+        lua_pushvalue(L, 1);
+        s->self = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
     rotor__task_tail tail = {.scope = s, .at = deadline_of(s)};
     rotor__task_spawn(L, s->ll, 2, &tail);
     rotor__task *t = rotor__task_of_handle(L, -1);
@@ -303,15 +316,10 @@ static int scope_len(lua_State *L)
     return 1;
 }
 
-/* The task was dropped before the scope was over: its children are on their own. */
+/* Nobody is in it any more, and none of its children is left. */
 static int scope_gc(lua_State *L)
 {
-    scope *s = check_scope(L);
-    for (rotor__link *link; (link = rotor__link_first(&s->children));) {
-        ROTOR__CONTAINER(link, rotor__task_tail, link)->scope = NULL;
-        rotor__link_remove(link);
-    }
-    give_back(L, s);
+    give_back(L, check_scope(L));
     return 0;
 }
 
