@@ -60,6 +60,13 @@ describe("the example", function()
     return output, select(3, self.pipe:close())
   end
 
+  -- The same of one that ends by itself.
+  function Program:wait()
+    running[self] = nil
+    local output = self.pipe:read("a")
+    return output, select(3, self.pipe:close())
+  end
+
   -- Run it to its end, behind a pipe perhaps: what it printed, and its status.
   local function run(language, name, arguments, before)
     local pipe = assert(io.popen(("%s timeout 60 %s %s 2>&1"):format(
@@ -626,7 +633,7 @@ describe("the example", function()
     support.run(loop)
     assert.equal("Goodbye.\n", polite)
     assert.equal("Goodbye.\n", rude)
-    assert.same({ "cut off: 1\n", 0 }, { server:stop() })
+    assert.same({ "cut off: 1\n", 0 }, { server:wait() })
   end)
 
   it("task_http joins what others have, in time or not", function()

@@ -162,24 +162,28 @@ static void attach(handle_object *h, rotor__task *t)
     t->handles = h;
 }
 
-/* A child begins with a copy of what its parent has as locals. */
-static void inherit(lua_State *L, rotor__task *child, rotor__task *parent)
+/* [-0, +0, m] A child begins with a copy of what its parent has as locals: a reference to its extras, or
+** LUA_NOREF. */
+static int inherited(lua_State *L, const rotor__task *parent)
 {
     if (!parent || parent->extra == LUA_NOREF)
-        return;
+        return LUA_NOREF;
     lua_rawgeti(L, LUA_REGISTRYINDEX, parent->extra);
-    if (lua_getfield(L, -1, "locals") == LUA_TTABLE) {
-        rotor__task_push_extra(L, child);
-        lua_newtable(L);
-        for (lua_pushnil(L); lua_next(L, -4);) {
-            lua_pushvalue(L, -2);
-            lua_insert(L, -2);
-            lua_rawset(L, -4);
-        }
-        lua_setfield(L, -2, "locals");
-        lua_pop(L, 1);
+    if (lua_getfield(L, -1, "locals") != LUA_TTABLE) {
+        lua_pop(L, 2);
+        return LUA_NOREF;
     }
+    lua_createtable(L, 0, 1);
+    lua_newtable(L);
+    for (lua_pushnil(L); lua_next(L, -4);) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -4);
+    }
+    lua_setfield(L, -2, "locals");
+    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pop(L, 2);
+    return ref;
 }
 
 int rotor__task_spawn(lua_State *L, rotor__lua_loop *ll, int first, const rotor__task_tail *tail)
@@ -191,6 +195,7 @@ int rotor__task_spawn(lua_State *L, rotor__lua_loop *ll, int first, const rotor_
     handle_object *h = push_object(L, ll);
     lua_insert(L, first);
     rotor__task_seed seed = {.place = rotor__task_place(L, tasks), .tail = tail};
+    h->ref = inherited(L, tasks->running); /* which the handle gives back if anything is thrown */
     seed.L = rotor__task_take_thread(L, tasks, &seed.ref);
     int error = lua_checkstack(seed.L, n + LUA_MINSTACK) ? 0 : UV_ENOMEM;
     if (!error) {
@@ -200,7 +205,8 @@ int rotor__task_spawn(lua_State *L, rotor__lua_loop *ll, int first, const rotor_
         error = rotor__task_new(ll, &seed, &t);
         if (!error) {
             attach(h, t);
-            inherit(L, t, tasks->running);
+            t->extra = h->ref;
+            h->ref = LUA_NOREF;
             return 1;
         }
     }

@@ -89,8 +89,9 @@ typedef struct rotor__scope {
     rotor__lua_loop *ll;
     rotor__frame frame;
     bool open;
-    bool failed;          /* `error` is what with */
+    bool failed;          /* its function, or the first of its children, with `error` */
     bool unwound;         /* its function was */
+    bool thrown;          /* by its function, which is what has failed */
     rotor__link children; /* of their tails */
     rotor__waits empty;   /* where its task waits for them */
     rotor__task *owner;
@@ -185,6 +186,10 @@ static int end_scope(lua_State *L, scope *s)
         luaL_unref(L, LUA_REGISTRYINDEX, s->self);
         s->self = LUA_NOREF;
     }
+    if (s->thrown) {
+        lua_settop(L, 3);
+        return lua_error(L);
+    }
     if (s->failed) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, s->error);
         if (s->trace != LUA_NOREF) {
@@ -231,12 +236,11 @@ static int body_done(lua_State *L, int status, lua_KContext context)
     scope *s = lua_touserdata(L, 1);
     if (failed(status)) {
         s->unwound = rotor__task_is_unwinding(L, -1);
-        if (!s->unwound && !s->failed) {
-            s->error = luaL_ref(L, LUA_REGISTRYINDEX);
-            s->failed = true;
-        }
+        if (!s->unwound && !s->failed)
+            s->failed = s->thrown = true; /* it stays on the stack: nothing may be thrown here */
+        else
+            lua_settop(L, 2);
         cancel(s);
-        lua_settop(L, 2);
     }
     return wait_for_children(L, s);
 }
@@ -316,10 +320,15 @@ static int scope_len(lua_State *L)
     return 1;
 }
 
-/* Nobody is in it any more, and none of its children is left. */
+/* It has children only if the Lua state closes, before the loop does: they are on their own then. */
 static int scope_gc(lua_State *L)
 {
-    give_back(L, check_scope(L));
+    scope *s = check_scope(L);
+    for (rotor__link *link; (link = rotor__link_first(&s->children));) {
+        ROTOR__CONTAINER(link, rotor__task_tail, link)->scope = NULL;
+        rotor__link_remove(link);
+    }
+    give_back(L, s);
     return 0;
 }
 
