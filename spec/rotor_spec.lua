@@ -1,6 +1,7 @@
 local rotor = require "rotor"
 local http = require "rotor.http"
 local support = require "spec.support"
+require "rotor.task" -- which holds a reference from then on
 
 local function nothing() end
 
