@@ -189,11 +189,11 @@ local function look()
     while channel:try_recv() do count "values received" end
   end
   while counts["messages received"] < counts["messages sent"] do task.sleep(0.01) end
-  task.sleep(1) -- for what ends by itself: connections, the pool's states
+  task.sleep(1) -- for what ends by itself, such as connections
+  collectgarbage()
+  collectgarbage()
   local _, open = support.descriptors():gsub("\n", "")
   local seen = { machines = rotor.count(), references = support.references(), descriptors = open }
-  collectgarbage()
-  collectgarbage()
   seen.bytes = collectgarbage("count") * 1024
   seen.spare = core.task.spare()
   quiet = false
