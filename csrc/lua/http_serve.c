@@ -268,7 +268,7 @@ static bool is_callable(lua_State *L, int index)
 /* [-0, +0, e] Of the function or handler at `index`, and the function for the log, or nil, on top. */
 static rotor__lua_server *new_server(lua_State *L, rotor__lua_loop *ll, int index)
 {
-    rotor__lua_server begun = {.ll = ll, .request_ref = LUA_NOREF, .response_ref = LUA_NOREF};
+    rotor__lua_server begun = {.ll = ll};
     begun.log = lua_isnil(L, -1) ? LUA_NOREF : luaL_ref(L, LUA_REGISTRYINDEX);
     begun.function = LUA_NOREF;
     if (is_callable(L, index)) {

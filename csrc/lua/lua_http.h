@@ -64,9 +64,9 @@ typedef struct rotor__lua_server {
     rotor__lua_class *class; /* retained */
     int log;                 /* reference to a function */
     /* Of a function: the pair and the thread for the next request, see http_function.c. */
-    int request_ref, response_ref, thread_ref;
-    rotor__exchange_object *request, *response;
+    rotor__exchange_object *request, *response; /* response NULL: neither is there */
     rotor__candidate candidate;
+    int thread_ref;
     rotor_http *handled; /* by the function that runs */
     uint32_t place;      /* where the server was made */
 } rotor__lua_server;

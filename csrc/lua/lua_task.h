@@ -158,6 +158,7 @@ typedef struct rotor__task_tail {
     rotor__link link; /* among the children of the scope */
     struct rotor__scope *scope;
     uint64_t at; /* the deadline it has inherited */
+    int kept;    /* values at the bottom of its stack that are none of its results */
     /* NULL, or told of the end, in place of anybody in Lua: `status` is 0; ROTOR_ELUA: it has failed, with the error as text
     ** on top of vm->D, to be popped; ROTOR_ECANCELED, ROTOR_ETIMEDOUT: it was unwound, or (also before it ran) dropped. */
     void (*ended)(void *context, int status);

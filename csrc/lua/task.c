@@ -441,7 +441,8 @@ static rotor_response settle(rotor__task *t, int status, int results)
     } else if (status != LUA_OK) { /* it has never begun, or not been caught */
         t->flags |= ROTOR__TASK_THROWN;
     }
-    end(t, results);
+    const rotor__task_tail *tail = rotor__task_tail_of(t);
+    end(t, tail ? results - tail->kept : results);
     ll->transition = NULL; /* the watchdog is not to think that it was what came of it */
     if (t->state != ROTOR__TASK_FAILED)
         return rotor_done();
