@@ -76,7 +76,7 @@ static bool run(bool all)
     lua_State *L = lua_newstate(lua_resize, NULL);
     if (!L)
         return false;
-    if (lua_memory.for_good) /* a finalizer for which there is no stack is one that Lua does not call */
+    if (lua_memory.for_good) /* or Lua gives up on a finalizer for which there is no stack */
         lua_gc(L, LUA_GCSTOP);
     lua_pushcfunction(L, scenario); /* a light C function: allocates nothing */
     lua_pushboolean(L, all);
