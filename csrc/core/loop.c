@@ -81,9 +81,11 @@ static void deliver(rotor_loop *loop)
     rotor__loop_leave(loop);
 }
 
-static void on_async(uv_async_t *async)
+static void on_bell(uv_poll_t *bell, int status, int events)
 {
-    deliver(async->data);
+    rotor_loop *loop = bell->data;
+    rotor__mailbox_hear(loop->mailbox);
+    deliver(loop);
 }
 
 /* -- life -------------------------------------------------------------------------------------- */
@@ -119,11 +121,12 @@ static void adopt(rotor_loop *loop, uv_handle_t *handle)
 
 static int open_handles(rotor_loop *loop)
 {
-    /* Only the async handle can fail, so it goes first. */
-    int error = uv_async_init(loop->uv, &loop->async, on_async);
+    /* Only the bell can fail, so it goes first. */
+    int error = uv_poll_init(loop->uv, &loop->bell, loop->mailbox->bell[0]);
     if (error)
         return error;
-    adopt(loop, (uv_handle_t *)&loop->async);
+    uv_poll_start(&loop->bell, UV_READABLE, on_bell);
+    adopt(loop, (uv_handle_t *)&loop->bell);
     uv_timer_init(loop->uv, &loop->timer);
     adopt(loop, (uv_handle_t *)&loop->timer);
     uv_idle_init(loop->uv, &loop->idle);
@@ -155,8 +158,9 @@ int rotor_loop_new(rotor_loop **result, const rotor_config *config)
     size_t buffer = loop->config.buffer ? loop->config.buffer : DEFAULT_BUFFER;
     loop->read_block = rotor_block_new(buffer);
     loop->write_block = rotor_block_new(buffer);
-    loop->mailbox = rotor__mailbox_new(&loop->async);
-    int error = loop->read_block && loop->write_block && loop->mailbox ? 0 : UV_ENOMEM;
+    int error = loop->read_block && loop->write_block ? 0 : UV_ENOMEM;
+    if (!error)
+        error = rotor__mailbox_new(&loop->mailbox);
     if (!error && !loop->config.uv) {
         error = uv_loop_init(&loop->own_uv);
         loop->owns_uv = !error;
@@ -166,6 +170,8 @@ int rotor_loop_new(rotor_loop **result, const rotor_config *config)
         error = open_handles(loop);
     }
     if (error) {
+        if (loop->mailbox)
+            rotor__mailbox_close(loop->mailbox);
         if (loop->owns_uv)
             uv_loop_close(&loop->own_uv);
         free_memory(loop);
@@ -193,13 +199,13 @@ int rotor_loop_free(rotor_loop *loop)
     loop->busy = true; /* destructors are the user's code, too */
     rotor__machines_drop(loop);
     rotor__children_close(loop);
+    uv_close((uv_handle_t *)&loop->bell, on_handle_closed); /* before its descriptor */
     rotor__mailbox_close(loop->mailbox);
     rotor__letters_drop(loop);
     for (rotor__signal *s = loop->signals, *next; s; s = next) {
         next = s->next;
         uv_close((uv_handle_t *)&s->handle, on_signal_closed);
     }
-    uv_close((uv_handle_t *)&loop->async, on_handle_closed);
     uv_close((uv_handle_t *)&loop->timer, on_handle_closed);
     uv_close((uv_handle_t *)&loop->idle, on_handle_closed);
     if (!loop->owns_uv)
@@ -243,10 +249,10 @@ int rotor_loop_turn(rotor_loop *loop)
 {
     /* These are to have their turn, too, where libuv would see nothing alive. */
     if (loop->idlers > 0 || loop->children)
-        uv_ref((uv_handle_t *)&loop->async);
+        uv_ref((uv_handle_t *)&loop->bell);
     int error = run(loop, UV_RUN_NOWAIT);
     if (loop->count == loop->idlers)
-        uv_unref((uv_handle_t *)&loop->async);
+        uv_unref((uv_handle_t *)&loop->bell);
     return error;
 }
 

@@ -185,7 +185,7 @@ static void leave_slot(rotor_machine *m)
     if (m->flags & ROTOR__IDLE)
         loop->idlers--;
     if (--loop->count == loop->idlers)
-        uv_unref((uv_handle_t *)&loop->async);
+        uv_unref((uv_handle_t *)&loop->bell);
     if (loop->waiting)
         wake_waiting(loop, m->self.slot);
 }
@@ -269,9 +269,9 @@ void rotor__machine_idle(rotor_machine *m, bool idle)
     }
     loop->idlers = idle ? loop->idlers + 1 : loop->idlers - 1;
     if (idle && before == 1)
-        uv_unref((uv_handle_t *)&loop->async);
+        uv_unref((uv_handle_t *)&loop->bell);
     else if (before == 0)
-        uv_ref((uv_handle_t *)&loop->async);
+        uv_ref((uv_handle_t *)&loop->bell);
 }
 
 void rotor__machine_wait_slot(rotor_machine *m)
@@ -364,7 +364,7 @@ static int allocate(rotor_loop *loop, const rotor_type *type, void *seed, rotor_
     slot->machine = m;
     loop->free_slot = slot->next_free;
     if (loop->count++ == loop->idlers)
-        uv_ref((uv_handle_t *)&loop->async);
+        uv_ref((uv_handle_t *)&loop->bell);
     *result = m;
     return 0;
 }

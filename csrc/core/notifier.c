@@ -1,17 +1,40 @@
-/* The mailbox, and notifiers on it. */
+/* The mailbox, and notifiers on it.
+**
+** Its bell is not a uv_async_t: whom that wakes waits, in libuv 1.44 in a loop that burns 20 us, until the
+** sender is back from its write(); on a core that both share that is always. */
 #include <sched.h>
+#include <unistd.h>
 
 #include "notifier.h"
 #include "private.h"
 
-rotor__mailbox *rotor__mailbox_new(uv_async_t *async)
+/* If there is no room for it, it rings already. */
+static void ring(const rotor__mailbox *box)
+{
+    ssize_t written = write(box->bell[1], "", 1);
+    (void)written;
+}
+
+void rotor__mailbox_hear(rotor__mailbox *box)
+{
+    char rung[16];
+    ssize_t taken = read(box->bell[0], rung, sizeof rung);
+    (void)taken; /* what is left rings again */
+}
+
+int rotor__mailbox_new(rotor__mailbox **result)
 {
     rotor__mailbox *box = rotor_alloc_zero(sizeof *box);
     if (!box)
-        return NULL;
-    box->async = async;
+        return UV_ENOMEM;
+    int error = uv_pipe(box->bell, UV_NONBLOCK_PIPE, UV_NONBLOCK_PIPE);
+    if (error) {
+        rotor_free(box);
+        return error;
+    }
     atomic_init(&box->refs, 1);
-    return box;
+    *result = box;
+    return 0;
 }
 
 rotor__mailbox *rotor__mailbox_ref(rotor__mailbox *box)
@@ -31,7 +54,7 @@ int rotor__mailbox_post(rotor__mailbox *box, rotor__letter *letter)
     if (atomic_load(&box->closed)) /* who goes on calling must not keep the closer waiting */
         return ROTOR_ECLOSED;
     /* Announced before `closed` is read, as the closer reads `senders` after it has set `closed`: one
-    ** of the two sees the other, so the async handle is alive while anybody may send to it. */
+    ** of the two sees the other, so the bell is there while anybody may ring it. */
     atomic_fetch_add(&box->senders, 1);
     int error = ROTOR_ECLOSED;
     if (!atomic_load(&box->closed)) {
@@ -40,7 +63,7 @@ int rotor__mailbox_post(rotor__mailbox *box, rotor__letter *letter)
             letter->next = head;
         while (!atomic_compare_exchange_weak(&box->head, &head, letter));
         if (!head) /* who finds it empty rings the bell */
-            (void)uv_async_send(box->async);
+            ring(box);
         error = 0;
     }
     atomic_fetch_sub(&box->senders, 1);
@@ -78,6 +101,8 @@ void rotor__mailbox_close(rotor__mailbox *box)
     atomic_store(&box->closed, true);
     while (atomic_load(&box->senders) > 0)
         sched_yield();
+    (void)close(box->bell[0]);
+    (void)close(box->bell[1]);
     rotor__mailbox_deliver(box, NULL);
 }
 

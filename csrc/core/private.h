@@ -44,10 +44,11 @@ typedef struct rotor__mailbox {
     atomic_uint refs;
     atomic_uint senders; /* threads inside rotor__mailbox_post */
     atomic_bool closed;
-    uv_async_t *async; /* the loop's; touched only while senders > 0 and not closed */
+    int bell[2]; /* a pipe; rung only while senders > 0 and not closed */
 } rotor__mailbox;
 
-rotor__mailbox *rotor__mailbox_new(uv_async_t *async);
+/* 0 or an error. */
+int rotor__mailbox_new(rotor__mailbox **box);
 rotor__mailbox *rotor__mailbox_ref(rotor__mailbox *box);
 void rotor__mailbox_unref(rotor__mailbox *box);
 
@@ -56,6 +57,9 @@ int rotor__mailbox_post(rotor__mailbox *box, rotor__letter *letter);
 
 /* Deliver what is there, oldest first. Loop's thread. */
 void rotor__mailbox_deliver(rotor__mailbox *box, rotor_loop *loop);
+
+/* The bell was rung: it is silent again. Loop's thread, before it delivers. */
+void rotor__mailbox_hear(rotor__mailbox *box);
 
 /* Whether there is a letter. */
 bool rotor__mailbox_has_mail(rotor__mailbox *box);
@@ -131,7 +135,7 @@ struct rotor_loop {
     unsigned handles; /* uv handles not yet closed */
     uv_timer_t timer;
     uv_idle_t idle;
-    uv_async_t async;
+    uv_poll_t bell; /* the mailbox's */
     uv_loop_t own_uv;
 };
 
