@@ -1,5 +1,6 @@
 local core = require "rotor.core"
 local rotor = require "rotor"
+local task = require "rotor.task"
 local support = require "spec.support"
 
 -- What task.offload() is made of: futures of what functions return that run on the thread pool.
@@ -55,6 +56,22 @@ describe("offloading", function()
     settle(future)
     assert.same({ 4, true, "function", true, n = 4 }, future:get())
     assert.equal(3, config.depth)
+  end)
+
+  it("begins in a task, or says so where it was called", function()
+    local message = select(2, pcall(task.offload, print))
+    assert.matches("only a task can wait", message)
+    message = select(2, pcall(function() task.offload(print) end))
+    assert.matches("^spec/offload_spec.lua:%d+: only a task can wait", message)
+    local results
+    loop:spawn(function()
+      message = select(2, pcall(function() task.offload(5) end))
+      results = table.pack(task.offload(math.max, 1, 2))
+    end)
+    loop:run()
+    assert.matches("^spec/offload_spec.lua:%d+: bad argument #1 .*function expected, got number",
+      message)
+    assert.same({ 2, n = 1 }, results)
   end)
 
   it("says which upvalue or argument cannot travel", function()

@@ -202,8 +202,35 @@ describe("a task", function()
       end,
     }
     loop:add(Machine)
+    local Protocol = rotor.protocol "Protocol" {
+      create = function(_, stream)
+        stream:notifier():wakeup()
+        return stream:sleep()
+      end,
+      wakeup = function(_, stream)
+        stream:loop():spawn(note, "wakeup")
+        return stream:done()
+      end,
+    }
+    local listener = assert(loop:listen("127.0.0.1:0", Protocol))
+    loop:spawn(function()
+      local conn <close> = task.connect(listener:address())
+      conn:read_some()
+      listener:close()
+    end)
     loop:run()
-    assert.same({ "create", "timeout" }, log)
+    assert.same({ "create", "timeout", "wakeup" }, log)
+    loop:on_signal("USR1", function()
+      loop:spawn(note, "signal")
+      loop:on_signal("USR1", nil)
+    end)
+    loop:spawn(function()
+      local file <close> = assert(io.open("/proc/self/stat"))
+      assert(os.execute("kill -USR1 " .. file:read("n")))
+      while not log[4] do task.yield() end
+    end)
+    loop:run()
+    assert.equal("signal", log[4])
   end)
 
   it("is spawned with a function, and not too much", function()

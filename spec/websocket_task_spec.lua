@@ -52,6 +52,13 @@ describe("websocket in tasks", function()
     end)
   end)
 
+  it("tells why it could not connect", function()
+    run(echo, function()
+      assert.same({ nil, "ECONNREFUSED: connection refused", "ECONNREFUSED" },
+        { websocket.dial("ws://127.0.0.1:1/") })
+    end)
+  end)
+
   it("slows each other down, and loses nothing", function()
     local most = 0
     run(function(req, res)

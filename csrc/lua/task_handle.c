@@ -424,13 +424,6 @@ static int l_running(lua_State *L)
     return 1;
 }
 
-/* [-0, +1, e] loop(): that of the task that runs, which must be one */
-static int l_loop(lua_State *L)
-{
-    rotor__lua_push_loop(L, rotor__task_ll(rotor__task_here(L)));
-    return 1;
-}
-
 /* [-0, +1, e] present(): the loop in which the module's functions do something here */
 static int l_present(lua_State *L)
 {
@@ -503,7 +496,6 @@ static const luaL_Reg meta[] = {{"__newindex", handle_newindex},
 static const luaL_Reg functions[] = {{"running", l_running},
                                      {"present", l_present},
                                      {"locals", l_locals},
-                                     {"loop", l_loop},
                                      {"is_cancellation", l_is_cancellation},
                                      {"hold", l_hold},
                                      {"spare", l_spare},

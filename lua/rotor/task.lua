@@ -28,7 +28,10 @@ task.udp = of_core.udp
 
 --- Call a function in a Lua state of its own on the thread pool, while others run here.
 function task.offload(fn, ...)
-  local future <close> = core.offload(of_core.loop(), fn, ...)
+  local ok, begun = pcall(of_core.check) -- only a task can wait
+  if ok then ok, begun = pcall(core.offload, fn, ...) end
+  if not ok then error(begun, 2) end -- at the line of the program
+  local future <close> = begun
   local results, message = future:await()
   if not results then error(message, 0) end
   return table.unpack(results, 1, results.n)

@@ -52,7 +52,8 @@ local Handler = core.websocket_handler("straight", transitions)
 
 local function failure(self)
   local text = self.reason ~= "" and self.reason or "the WebSocket is closed"
-  return nil, ("%s: %s (%d)"):format(self.name, text, self.code), self.name
+  local code = self.ws and (" (%d)"):format(self.code) or "" -- it was never open
+  return nil, ("%s: %s%s"):format(self.name, text, code), self.name
 end
 
 --- The next message, and "text" or "binary"; nil, message, name when it is closed, by either side,
