@@ -23,9 +23,10 @@ end
 local report = threads.channel()
 local crew = assert(threads(n, serve, address, threads.counter(), report))
 for i = 1, n do
-  local told = report:recv()
-  if told.error then
-    io.stderr:write("http_threads.lua: ", told.error, "\n")
+  local told = report:recv(10)
+  if not told or told.error then
+    local message = told and told.error or "a thread does not begin" -- if it has died, exit tells why
+    io.stderr:write("http_threads.lua: ", message, "\n")
     os.exit(1, true)
   end
   if i == n then print("listening on http://" .. told.address .. "/") end

@@ -14,6 +14,7 @@ local PIECE, AHEAD, PATIENCE = 65536, 16, 5 -- bytes; pieces that are read ahead
 
 -- The thread. It waits in send() when the task is behind, and in recv() for the next file.
 local function read(_, paths, pieces, size)
+  local _ <close> = pieces -- also if it dies
   for path in paths do
     local file, message = io.stdin, nil
     if path ~= "-" then file, message = io.open(path, "rb") end
@@ -26,7 +27,6 @@ local function read(_, paths, pieces, size)
     if file and file ~= io.stdin then file:close() end
     pieces:send { over = path, error = message }
   end
-  pieces:close()
 end
 
 local paths, pieces = threads.channel(), threads.channel(AHEAD)
@@ -65,5 +65,5 @@ task.spawn(function()
 end)
 
 rotor.run()
-assert(reader:join())
-os.exit(not failed, true)
+local _, errors = assert(reader:join())
+os.exit(not (failed or errors), true)

@@ -74,6 +74,56 @@ describe("offloading", function()
     assert.same({ 2, n = 1 }, results)
   end)
 
+  it("does not block for nobody", function()
+    local gates, started = {}, core.threads.channel()
+    loop:spawn(function()
+      task.scope(function(s)
+        for i = 1, 4 do -- as many as there are threads in the pool
+          gates[i] = core.threads.channel()
+          s:spawn(task.offload, function(up, gate)
+            up:send(true)
+            return gate:recv()
+          end, started, gates[i])
+        end
+        for _ = 1, 4 do started:recv() end
+        s:cancel()
+      end)
+    end)
+    loop:run() -- comes back
+    local result
+    loop:spawn(function() result = task.offload(math.max, 1, 2) end)
+    loop:run()
+    assert.equal(2, result)
+    -- Nor does it when the loop is closed.
+    core.offload(loop, function(up, gate)
+      up:send(true)
+      gate:recv()
+    end, started, gates[1])
+    started:recv()
+    loop:close()
+  end)
+
+  it("does not keep the process from ending, nor ends it", function()
+    local output, status = support.program [[
+      local rotor = require "rotor"
+      local task = require "rotor.task"
+      task.spawn(function()
+        local _, message = pcall(task.offload, function() os.exit(3) end)
+        print(message:match("[^\n]*"))
+        local up = rotor.threads.channel()
+        task.spawn(task.offload, function(a, b)
+          a:send(true)
+          b:recv()
+        end, up, rotor.threads.channel())
+        up:recv()
+        os.exit(4)
+      end)
+      rotor.run()
+    ]]
+    assert.matches("an offloaded function cannot end the process; its caller can", output)
+    assert.equal(4, status)
+  end)
+
   it("says which upvalue or argument cannot travel", function()
     local helper = { deep = { print } }
     local _, message = pcall(core.offload, loop, function() return helper end)

@@ -37,6 +37,30 @@ describe("a process", function()
     end,
   }
 
+  it("keeps its pipes for who connects, whatever the collector does", function()
+    local loop, got = scene.loop(), {}
+    loop:spawn(function()
+      for i = 1, 3 do
+        local where = loop:process({ "echo", i, stdout = "pipe" }).stdout
+        collectgarbage()
+        collectgarbage()
+        local conn <close> = assert(task.connect(where))
+        got[i] = conn:read_all()
+      end
+    end)
+    loop:run()
+    assert.same({ "1\n", "2\n", "3\n" }, got)
+  end)
+
+  it("does not believe what its table says of its length", function()
+    local args = setmetatable({ "true" }, { __len = function() return math.maxinteger end })
+    local loop = scene.loop()
+    local ended
+    loop:spawn(function() ended = loop:process(args):wait() end)
+    loop:run()
+    assert.same({ status = 0 }, ended)
+  end)
+
   local function output_of(loop, options)
     local got = {}
     options.stdout = "pipe"

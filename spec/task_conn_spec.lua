@@ -657,6 +657,24 @@ describe("a task's connection", function()
     kept:close()
   end)
 
+  it("is waited for by tasks of its own loop only", function()
+    local other, wanted = scene.loop(), "a socket of another loop than the task's"
+    local loop = scene.loop()
+    loop:spawn(function()
+      local listener <close> = assert(task.listen("127.0.0.1:0"))
+      local conn <close> = assert(task.connect(listener:address()))
+      local udp <close> = assert(task.udp("127.0.0.1:0"))
+      other:spawn(function()
+        assert.error_matches(function() conn:read(1) end, wanted)
+        for _, case in ipairs { { readable = conn }, { accept = listener }, { recv = udp } } do
+          assert.error_matches(function() task.select { case, late = { after = 1 } } end, wanted)
+        end
+      end)
+      other:run()
+    end)
+    loop:run()
+  end)
+
   it("does not mind that the program ends in its transition", function()
     local output, status = support.program([[
       local rotor, task = require "rotor", require "rotor.task"

@@ -163,7 +163,7 @@ static int channel_send(lua_State *L)
     int n = offer(L, ch, 1, 2);
     if (n >= 0)
         return rotor__task_breathe(L, t, n);
-    uint64_t deadline = ms == ROTOR_NEVER ? ms : t->machine.loop->now + ms;
+    uint64_t deadline = rotor__task_deadline(t, ms);
     lua_settop(L, 2);
     return rotor__task_wait(L, t, &ch->senders, 2, deadline, 2, sent);
 }
@@ -226,12 +226,12 @@ static int channel_recv(lua_State *L)
     int n = poll_recv(L, 1);
     if (n >= 0)
         return rotor__task_breathe(L, t, n);
-    uint64_t deadline = ms == ROTOR_NEVER ? ms : t->machine.loop->now + ms;
+    uint64_t deadline = rotor__task_deadline(t, ms);
     lua_settop(L, 1);
     return rotor__task_wait(L, t, &ch->receivers, 0, deadline, 1, sent);
 }
 
-/* [-0, +1 or 2, e] try_recv(): a value; false: there is none; nil, "closed" */
+/* [-0, +1 or 2, e] try_recv(): a value; nil, "empty"; nil, "closed" */
 static int channel_try_recv(lua_State *L)
 {
     (void)check_channel(L, 1);

@@ -141,7 +141,7 @@ int rotor__lua_listen(lua_State *L)
     rotor__share share;
     const char *where = rotor__share_begin(&share, ll->vm, address, options.reuse_port);
     int error = rotor_listen(ll->loop, where, rotor__lua_protocol(class), &options, &handle);
-    rotor__share_end(&share, ll, error, handle);
+    rotor__share_end(&share, error, error ? NULL : rotor__listener_socket(ll->loop, handle));
     if (error)
         rotor__lua_cancel(&start);
     return rotor__lua_listening(L, ll, address, failed, error, handle);

@@ -243,7 +243,11 @@ static void begin_join(lua_State *L, rotor__lua_loop *ll, uint64_t drain_ms)
 
 static void end_join(rotor__lua_loop *ll)
 {
-    if (--ll->joins == 0 && ll->loop)
+    if (--ll->joins > 0)
+        return;
+    for (rotor__crew *c = ll->vm->crews; c; c = c->next)
+        c->asked = false;
+    if (ll->loop)
         rotor__lua_end_term(ll);
 }
 
@@ -331,7 +335,7 @@ static int crew_join(lua_State *L)
     static const char *const known[] = {"timeout", "drain", NULL};
     rotor__crew *c = check_crew(L);
     rotor__lua_check_options(L, 2, known);
-    uint64_t ms = rotor__lua_option_ms(L, 2, "timeout"), now;
+    uint64_t ms = rotor__lua_option_ms(L, 2, "timeout");
     uint64_t drain_ms = rotor__lua_option_ms(L, 2, "drain");
     ms = ms ? ms : ROTOR_NEVER;
     drain_ms = drain_ms ? drain_ms : DRAIN_MS;
@@ -352,9 +356,7 @@ static int crew_join(lua_State *L)
     if (all_ended(c))
         return rotor__task_breathe(L, t, push_results(L, c));
     begin_join(L, c->ll, drain_ms);
-    now = t->machine.loop->now;
-    return rotor__task_wait(L, t, &c->joiners, 0, ms == ROTOR_NEVER ? ms : now + ms, 0,
-                            resume_join);
+    return rotor__task_wait(L, t, &c->joiners, 0, rotor__task_deadline(t, ms), 0, resume_join);
 }
 
 /* [-0, +0, e] stop([seconds]) */

@@ -309,7 +309,7 @@ int rotor__lua_serve(lua_State *L)
     const char *where = rotor__share_begin(&share, ll->vm, address, config.listen.reuse_port);
     int error = rotor_http_serve(ll->loop, where, class ? &class->handler : &rotor__lua_function,
                                  &config, &handle);
-    rotor__share_end(&share, ll, error, handle);
+    rotor__share_end(&share, error, error ? NULL : rotor__listener_socket(ll->loop, handle));
     if (error)
         on_closed(server);
     return rotor__lua_listening(L, ll, address, failed, error, handle);

@@ -145,11 +145,6 @@ static inline bool rotor__conn_was_completed(lua_State *L, const rotor__lua_loop
 /* [-0, +0, v] The loop of the task that runs, or the default one. */
 rotor__lua_loop *rotor__conn_loop(lua_State *L);
 
-static inline uint64_t rotor__task_deadline(const rotor__task *t, uint64_t ms)
-{
-    return ms == ROTOR_NEVER ? ms : t->machine.loop->now + ms;
-}
-
 /* For task.select { readable = conn } (task_conn_read.c). */
 int rotor__conn_poll_readable(lua_State *L, int index);
 rotor__waits *rotor__conn_readable_queue(lua_State *L, int index);

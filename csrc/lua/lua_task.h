@@ -175,6 +175,12 @@ static inline rotor__lua_loop *rotor__task_ll(const rotor__task *t)
     return t->machine.loop->config.context;
 }
 
+/* When `ms` from now are over; ROTOR_NEVER stays that. */
+static inline uint64_t rotor__task_deadline(const rotor__task *t, uint64_t ms)
+{
+    return ms == ROTOR_NEVER ? ms : t->machine.loop->now + ms;
+}
+
 enum { ROTOR__TASKS_SPARE = 128 };
 
 /* A thread that runs, and is no task, but is to become one when it first waits: then `adopt` makes it,

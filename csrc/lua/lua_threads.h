@@ -2,6 +2,7 @@
 #ifndef ROTOR_LUA_THREADS_H
 #define ROTOR_LUA_THREADS_H
 
+#include "../stream/private.h"
 #include "travel.h"
 
 /* -- functions (program.c) --------------------------------------------------------------------- */
@@ -41,7 +42,8 @@ void rotor__lua_end_term(rotor__lua_loop *ll);
 /* The Lua state closes: its threads are asked to stop, and waited for. */
 void rotor__lua_end_crews(rotor__vm *vm);
 
-/* The loop is about to close: what it has offloaded and has not begun never will. */
+/* The loop is about to close: what it has offloaded and has not begun never will, and the rest does not block
+** in channels any more. */
 void rotor__lua_cancel_offloads(rotor__lua_loop *ll);
 
 /* The Lua state closes: what it has offloaded does not block in channels any more. */
@@ -65,6 +67,9 @@ typedef struct rotor__doors {
 int rotor__doors_init(rotor__doors *doors, unsigned threads); /* 0 or an error */
 void rotor__doors_fini(rotor__doors *doors);
 
+/* None of the threads will come any more: forget them. */
+void rotor__doors_close(rotor__doors *doors);
+
 /* Those of that thread's crew, and its number, from 0. */
 rotor__doors *rotor__doors_of(struct rotor__thread *t, unsigned *index);
 
@@ -82,8 +87,8 @@ typedef struct rotor__share {
 ** thrown. It is shared if it is to be, and this is a thread of rotor.threads. */
 const char *rotor__share_begin(rotor__share *s, rotor__vm *vm, const char *address, bool shared);
 
-/* [-0, +0, -] Whether that has failed, or the listener. */
-void rotor__share_end(rotor__share *s, const rotor__lua_loop *ll, int error, rotor_handle listener);
+/* [-0, +0, -] Whether that has failed; the socket, or NULL: it has failed, or there are several. */
+void rotor__share_end(rotor__share *s, int error, rotor__listening *l);
 
 /* Each adds its functions to the table of rotor.threads on top of the stack. */
 void rotor__lua_open_shared(lua_State *L);

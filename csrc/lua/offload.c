@@ -1,5 +1,11 @@
 /* core.offload: a function runs on libuv's thread pool, in a Lua state of its own, and a future has what it
-** returns. States are used again; there are no more of them than threads of the pool. */
+** returns. States are used again; there are no more of them than threads of the pool.
+**
+** Whatever ends the process waits for the threads of the pool: libuv sees to that. So all that blocks there is
+** told to stop before, and none of them ends the process, as it would wait for itself. */
+#include <pthread.h>
+#include <stdlib.h>
+
 #include "../core/alloc.h"
 #include "lua_future.h"
 #include "lua_threads.h"
@@ -13,11 +19,12 @@ typedef struct pool_state {
 
 /* What the jobs of one Lua state share. */
 struct rotor__offloads {
-    uv_mutex_t lock;
+    uv_mutex_t lock; /* for all but `jobs` and `paths` */
     pool_state *spare, *newest;
     bool stop;        /* nothing is to block any more */
     struct job *jobs; /* that have not ended; the Lua state's own thread only */
     rotor__parcel *paths;
+    struct rotor__offloads *next, **link; /* among those of all Lua states */
 };
 
 /* It begins with its future, and lives as long as either is needed. */
@@ -26,13 +33,87 @@ typedef struct job {
     uv_work_t work;
     rotor__lua_loop *ll;
     struct rotor__offloads *offloads;
+    pool_state *state; /* in which it runs, or NULL; under the lock, */
+    bool abandoned;    /* as is that nobody wants what it returns */
     rotor__parcel *program;
     rotor__parcel *result;
     char *error;
     struct job *next, **link;
 } job;
 
+/* -- the end of the process -------------------------------------------------------------------- */
+
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct rotor__offloads *all;
+static bool watched; /* on_exit_of_process() is called */
+
+static void stop_blocking(struct rotor__offloads *o)
+{
+    uv_mutex_lock(&o->lock);
+    o->stop = true;
+    for (pool_state *s = o->newest; s; s = s->older)
+        rotor__blocker_stop(&s->blocker);
+    uv_mutex_unlock(&o->lock);
+}
+
+static void on_exit_of_process(void)
+{
+    pthread_mutex_lock(&all_lock);
+    for (struct rotor__offloads *o = all; o; o = o->next)
+        stop_blocking(o);
+    pthread_mutex_unlock(&all_lock);
+}
+
+static void enlist(struct rotor__offloads *o)
+{
+    pthread_mutex_lock(&all_lock);
+    if (!watched)
+        watched = atexit(on_exit_of_process) == 0;
+    o->next = all;
+    if (o->next)
+        o->next->link = &o->next;
+    o->link = &all;
+    all = o;
+    pthread_mutex_unlock(&all_lock);
+}
+
+static void strike_off(struct rotor__offloads *o)
+{
+    pthread_mutex_lock(&all_lock);
+    *o->link = o->next;
+    if (o->next)
+        o->next->link = o->link;
+    pthread_mutex_unlock(&all_lock);
+}
+
 /* -- in the pool ------------------------------------------------------------------------------- */
+
+static int refuse_exit(lua_State *L)
+{
+    return luaL_error(L, "an offloaded function cannot end the process; its caller can");
+}
+
+/* Put that in place of os.exit. */
+static int forbid_exit(lua_State *L)
+{
+    lua_getglobal(L, "os");
+    lua_pushcfunction(L, refuse_exit);
+    lua_setfield(L, -2, "exit");
+    return 0;
+}
+
+/* NULL: no memory. */
+static lua_State *new_lua(const rotor__parcel *paths)
+{
+    lua_State *L = rotor__new_state(paths);
+    if (!L)
+        return NULL;
+    lua_pushcfunction(L, forbid_exit);
+    if (lua_pcall(L, 0, 0, 0) == LUA_OK)
+        return L;
+    lua_close(L);
+    return NULL;
+}
 
 /* NULL: no memory. */
 static pool_state *new_state(struct rotor__offloads *o)
@@ -42,7 +123,7 @@ static pool_state *new_state(struct rotor__offloads *o)
         rotor_free(s);
         return NULL;
     }
-    s->L = rotor__new_state(o->paths);
+    s->L = new_lua(o->paths);
     if (!s->L) {
         rotor__blocker_fini(&s->blocker);
         rotor_free(s);
@@ -52,26 +133,34 @@ static pool_state *new_state(struct rotor__offloads *o)
     uv_mutex_lock(&o->lock);
     s->older = o->newest;
     o->newest = s;
-    bool stop = o->stop;
     uv_mutex_unlock(&o->lock);
-    if (stop)
-        rotor__blocker_stop(&s->blocker);
     return s;
 }
 
-static pool_state *take_state(struct rotor__offloads *o)
+static pool_state *take_state(job *j)
 {
+    struct rotor__offloads *o = j->offloads;
     uv_mutex_lock(&o->lock);
     pool_state *s = o->spare;
     if (s)
         o->spare = s->next;
     uv_mutex_unlock(&o->lock);
-    return s ? s : new_state(o);
+    if (!s)
+        s = new_state(o);
+    if (!s)
+        return NULL;
+    uv_mutex_lock(&o->lock);
+    j->state = s;
+    rotor__blocker_reset(&s->blocker, o->stop || j->abandoned);
+    uv_mutex_unlock(&o->lock);
+    return s;
 }
 
-static void give_state(struct rotor__offloads *o, pool_state *s)
+static void give_state(job *j, pool_state *s)
 {
+    struct rotor__offloads *o = j->offloads;
     uv_mutex_lock(&o->lock);
+    j->state = NULL;
     s->next = o->spare;
     o->spare = s;
     uv_mutex_unlock(&o->lock);
@@ -98,7 +187,7 @@ static int run(lua_State *L)
 static void on_work(uv_work_t *work)
 {
     job *j = ROTOR__CONTAINER(work, job, work);
-    pool_state *s = take_state(j->offloads);
+    pool_state *s = take_state(j);
     if (!s)
         return; /* without a result that is for want of memory */
     lua_State *L = s->L;
@@ -109,7 +198,7 @@ static void on_work(uv_work_t *work)
     if (lua_pcall(L, 1, 0, 1) != LUA_OK)
         j->error = rotor__keep_error(L);
     lua_settop(L, 0);
-    give_state(j->offloads, s);
+    give_state(j, s);
 }
 
 /* -- in the loop ------------------------------------------------------------------------------- */
@@ -184,12 +273,24 @@ static void after_work(uv_work_t *work, int status)
     }
 }
 
-/* Its future was dropped: what has not begun never will; what has is let run. */
+/* Nobody wants what it returns: if it has not begun it never will; else it is let run, but does not block in
+** channels any more. */
+static void cancel(job *j)
+{
+    struct rotor__offloads *o = j->offloads;
+    if (uv_cancel((uv_req_t *)&j->work) == 0)
+        return;
+    uv_mutex_lock(&o->lock);
+    j->abandoned = true;
+    if (j->state)
+        rotor__blocker_stop(&j->state->blocker);
+    uv_mutex_unlock(&o->lock);
+}
+
 static rotor_future *on_abandon(rotor_future *f)
 {
-    job *j = ROTOR__CONTAINER(f, job, future);
     if (!atomic_load(&f->mailbox->closed))
-        (void)uv_cancel((uv_req_t *)&j->work);
+        cancel(ROTOR__CONTAINER(f, job, future));
     return NULL;
 }
 
@@ -198,19 +299,13 @@ void rotor__lua_cancel_offloads(rotor__lua_loop *ll)
     struct rotor__offloads *o = ll->vm->offloads;
     for (job *j = o ? o->jobs : NULL; j; j = j->next)
         if (j->ll == ll)
-            (void)uv_cancel((uv_req_t *)&j->work);
+            cancel(j);
 }
 
 void rotor__lua_stop_offloads(rotor__vm *vm)
 {
-    struct rotor__offloads *o = vm->offloads;
-    if (!o)
-        return;
-    uv_mutex_lock(&o->lock);
-    o->stop = true;
-    for (pool_state *s = o->newest; s; s = s->older)
-        rotor__blocker_stop(&s->blocker);
-    uv_mutex_unlock(&o->lock);
+    if (vm->offloads)
+        stop_blocking(vm->offloads);
 }
 
 void rotor__lua_free_offloads(rotor__vm *vm)
@@ -224,6 +319,7 @@ void rotor__lua_free_offloads(rotor__vm *vm)
         rotor__blocker_fini(&s->blocker);
         rotor_free(s);
     }
+    strike_off(o);
     rotor__parcel_free(o->paths);
     uv_mutex_destroy(&o->lock);
     rotor_free(o);
@@ -243,6 +339,7 @@ static struct rotor__offloads *offloads_of(lua_State *L, rotor__vm *vm)
         luaL_error(L, "not enough memory");
     }
     o->paths = paths;
+    enlist(o);
     return vm->offloads = o;
 }
 

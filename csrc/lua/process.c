@@ -17,7 +17,9 @@ typedef struct rotor__lua_process {
     rotor__lua_loop *ll;
     rotor_handle handle;
     int pid;
-    int pipes[3];                            /* -1: none, or somebody has connected to it */
+    int pipes[3]; /* -1: none, or somebody has connected to it */
+    const struct ending *ended;
+    int kept; /* reference to it, while it runs and somebody may still connect; or LUA_NOREF */
     struct rotor__lua_process *next, **link; /* among all of the Lua state; link is NULL in none */
 } process_object;
 
@@ -65,9 +67,24 @@ static int make_box(lua_State *D)
     return 0;
 }
 
+static bool has_pipes(const process_object *object)
+{
+    return object->pipes[0] >= 0 || object->pipes[1] >= 0 || object->pipes[2] >= 0;
+}
+
+/* The collector may have it when the program has it no more. */
+static void let_go(process_object *object)
+{
+    luaL_unref(object->ll->vm->D, LUA_REGISTRYINDEX, object->kept);
+    object->kept = LUA_NOREF;
+}
+
 static void on_ended(void *context, int error, int64_t status, int signum)
 {
     ending *e = context;
+    for (process_object *p = e->ll->vm->processes; p; p = p->next)
+        if (p->ended == e)
+            let_go(p);
     e->status = status;
     e->signum = signum;
     if (!error)
@@ -97,12 +114,12 @@ static const char *check_text(lua_State *L, int index, const char *what)
 ** does: a userdata with all of them, and the table of them as its uservalue. */
 static const char **push_args(lua_State *L, int t)
 {
-    lua_Integer n = luaL_len(L, t);
-    luaL_argcheck(L, n > 0, t, "the name of a program expected, and its arguments");
+    lua_Integer n = (lua_Integer)lua_rawlen(L, t);
+    luaL_argcheck(L, n > 0 && n < INT_MAX, t, "the name of a program expected, and its arguments");
     const char **args = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *args, 1);
     lua_createtable(L, (int)n, 0);
     for (lua_Integer i = 1; i <= n; i++) {
-        lua_geti(L, t, i);
+        lua_rawgeti(L, t, i);
         args[i - 1] = check_text(L, -1, "an argument");
         lua_rawseti(L, -2, i);
     }
@@ -218,6 +235,7 @@ int rotor__lua_process(lua_State *L)
     process_object *object = rotor__lua_new(L, &kind_process, sizeof *object, USERVALUES);
     object->ll = ll;
     object->pipes[0] = object->pipes[1] = object->pipes[2] = -1;
+    object->kept = LUA_NOREF;
     int index = lua_gettop(L);
     rotor__lua_future_object *future = rotor__lua_push_future(L, ll);
     lua_setiuservalue(L, index, EXITED);
@@ -227,6 +245,7 @@ int rotor__lua_process(lua_State *L)
         return luaL_error(L, "not enough memory");
     }
     e->ll = ll;
+    object->ended = e;
     options.ended = on_ended;
     options.context = e;
     int error = rotor_process_begin(ll->loop, &options, object->pipes, &object->handle);
@@ -245,6 +264,10 @@ int rotor__lua_process(lua_State *L)
         object->next->link = &object->next;
     ll->vm->processes = object;
     lua_settop(L, index);
+    if (has_pipes(object)) {
+        lua_pushvalue(L, index);
+        object->kept = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
     return 1;
 }
 
@@ -297,6 +320,7 @@ static int process_close(lua_State *L)
 {
     process_object *object = check_process(L);
     close_pipes(object);
+    let_go(object);
     (void)send_signal(object, SIGKILL);
     return 0;
 }
@@ -333,8 +357,11 @@ int rotor__lua_dial(rotor__lua_loop *ll, const char *address, const rotor_protoc
     int fd = atoi(address + 3);
     for (process_object *p = ll->vm->processes; p; p = p->next)
         for (int i = 0; i < 3; i++)
-            if (p->pipes[i] == fd)
+            if (p->pipes[i] == fd) {
                 p->pipes[i] = -1;
+                if (!has_pipes(p))
+                    let_go(p);
+            }
     return 0;
 }
 

@@ -191,6 +191,12 @@ static void push_value(lua_State *L, const rotor__dict_value *value)
 /* [-0, +1 or 3, m] Whether it was done, or the failure. */
 static int result(lua_State *L, int done)
 {
+    if (done == UV_E2BIG) {
+        lua_pushnil(L);
+        lua_pushliteral(L, "E2BIG: the value is larger than a part of the dictionary");
+        lua_pushliteral(L, "E2BIG");
+        return 3;
+    }
     if (done < 0)
         return rotor__lua_fail(L, done);
     lua_pushboolean(L, done);

@@ -162,7 +162,7 @@ rotor__task *rotor__task_here(lua_State *L)
     if (!t || t->L != L) {
         if (tasks->candidate && tasks->candidate->L == L)
             t = tasks->candidate->adopt(tasks->candidate);
-        else if (t)
+        else if (t || tasks->candidate)
             luaL_error(L, "a coroutine inside of a task cannot wait, only the task itself can");
         else
             luaL_error(L, "only a task can wait; task.spawn(function() ... end) makes one");

@@ -256,6 +256,7 @@ static int poll_writable(lua_State *L, int index)
 static rotor__waits *writable_queue(lua_State *L, int index)
 {
     rotor__conn *c = rotor__cell_check(L, index, &rotor__kind_conn);
+    (void)rotor__conn_any_task(L, c->cell.ll);
     rotor__conn_wake(rotor__conn_stream_of(c));
     return &c->writing;
 }

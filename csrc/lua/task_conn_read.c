@@ -195,6 +195,7 @@ int rotor__conn_poll_readable(lua_State *L, int index)
 rotor__waits *rotor__conn_readable_queue(lua_State *L, int index)
 {
     rotor__conn *c = rotor__cell_check(L, index, &rotor__kind_conn);
+    (void)rotor__conn_any_task(L, c->cell.ll);
     rotor__conn_wake(rotor__conn_stream_of(c));
     return &c->readable;
 }

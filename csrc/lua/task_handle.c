@@ -294,7 +294,7 @@ static int handle_join(lua_State *L)
     t = rotor__task_here(L);
     if (has_ended(h))
         return rotor__task_breathe(L, t, push_results(L, h));
-    uint64_t deadline = ms == ROTOR_NEVER ? ms : t->machine.loop->now + ms;
+    uint64_t deadline = rotor__task_deadline(t, ms);
     return rotor__task_wait(L, t, join_queue(L, 1), 0, deadline, 0, joined);
 }
 

@@ -217,6 +217,7 @@ static rotor__waits *accept_queue(lua_State *L, int index)
 {
     listener_object *o = check_listener(L, index);
     listener *l = listener_of(o);
+    (void)rotor__conn_any_task(L, o->ll);
     if (!l->inside)
         (void)rotor_wake(o->ll->loop, o->listener);
     return &l->accepting;
@@ -324,7 +325,8 @@ static int l_listen(lua_State *L)
     rotor__share share;
     const char *where = rotor__share_begin(&share, ll->vm, address, options.reuse_port);
     int error = open_listener(o, where, &options);
-    rotor__share_end(&share, ll, error, o->listener);
+    listener *l = listener_of(o);
+    rotor__share_end(&share, error, l && l->n == 1 ? &l->doors[0].socket : NULL);
     if (!error)
         return 1;
     size_t len = failed ? strcspn(failed, ",") : 0;

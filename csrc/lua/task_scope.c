@@ -57,7 +57,7 @@ static int call_in_frame(lua_State *L, bool shield)
     rotor__task *t =
         shield && tasks->running && tasks->running->L == L ? tasks->running : rotor__task_here(L);
     frame_object *object = rotor__lua_new(L, &kind_frame, sizeof *object, 0);
-    object->frame.at = ms == ROTOR_NEVER ? ms : t->machine.loop->now + ms;
+    object->frame.at = rotor__task_deadline(t, ms);
     object->frame.shield = shield;
     lua_replace(L, 1);
     lua_pushcfunction(L, rotor__task_catch);

@@ -208,7 +208,9 @@ static int poll_recv(lua_State *L, int index)
 
 static rotor__waits *recv_queue(lua_State *L, int index)
 {
-    return &check_udp(L, index)->receiving;
+    udp *u = check_udp(L, index);
+    (void)rotor__conn_any_task(L, u->cell.ll);
+    return &u->receiving;
 }
 
 static int received(lua_State *L, int status, lua_KContext deadline)

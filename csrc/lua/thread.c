@@ -187,9 +187,16 @@ static void thread_main(void *data)
     uv_mutex_lock(&c->lock);
     t->error = error;
     t->ended = true;
-    c->running--;
+    rotor__parcel *program = NULL;
+    if (--c->running == 0 &&
+        c->go) { /* what they were started with is not kept for the handle's sake */
+        program = c->program;
+        c->program = NULL;
+        rotor__doors_close(&c->doors);
+    }
     uv_cond_broadcast(&c->cond);
     uv_mutex_unlock(&c->lock);
+    rotor__parcel_free(program);
     if (rotor__mailbox_post(c->home, &t->ended_letter))
         rotor__crew_unref(c);
 }

@@ -110,6 +110,9 @@ static int poll_send(lua_State *L, int index)
     channel_object *ch = check_channel(L, index);
     if (lua_isnoneornil(L, index + 1)) /* of task.select */
         return luaL_error(L, "what is to be sent is missing: { send = channel, value = ... }");
+    if (!rotor__thread_queue_is_ready(ch->queue,
+                                      ROTOR__SEND)) /* so that it is not packed in vain */
+        return -1;
     rotor__parcel *parcel = rotor__pack(L, index + 1, "msg");
     int error = rotor__thread_queue_send(ch->queue, &parcel->item);
     if (error == UV_EAGAIN) {
@@ -145,6 +148,23 @@ static void free_station(rotor__station *base)
     rotor_free(ROTOR__CONTAINER(base, station, station));
 }
 
+/* Those of loops that are closed; or `all`: when the Lua state closes, the object goes before the tasks do that
+** wait at it. */
+static void leave_stations(channel_object *ch, bool all)
+{
+    for (station **at = &ch->stations, *s; (s = *at);) {
+        if (!all && s->ll->loop) {
+            at = &s->next;
+            continue;
+        }
+        *at = s->next;
+        for (rotor__wait *wait; (wait = rotor__waits_first(&s->waits));)
+            rotor__link_remove(&wait->link);
+        rotor__station_leave(&s->station);
+        rotor__station_unref(&s->station);
+    }
+}
+
 /* [-0, +0, m] */
 static station *station_of(lua_State *L, channel_object *ch, const rotor__lua_loop *ll,
                            rotor__direction direction)
@@ -154,6 +174,7 @@ static station *station_of(lua_State *L, channel_object *ch, const rotor__lua_lo
         s = s->next;
     if (s)
         return s;
+    leave_stations(ch, false);
     s = rotor_alloc_zero(sizeof *s);
     if (!s)
         luaL_error(L, "not enough memory");
@@ -164,19 +185,6 @@ static station *station_of(lua_State *L, channel_object *ch, const rotor__lua_lo
     s->next = ch->stations;
     ch->stations = s;
     return s;
-}
-
-/* When the Lua state closes, the object goes before the tasks do that wait at it. */
-static void leave_stations(channel_object *ch)
-{
-    for (station *s = ch->stations, *next; s; s = next) {
-        next = s->next;
-        for (rotor__wait *wait; (wait = rotor__waits_first(&s->waits));)
-            rotor__link_remove(&wait->link);
-        rotor__station_leave(&s->station);
-        rotor__station_unref(&s->station);
-    }
-    ch->stations = NULL;
 }
 
 static rotor__waits *queue(lua_State *L, int index, rotor__direction direction)
@@ -250,11 +258,6 @@ static int resume_send(lua_State *L, int status, lua_KContext deadline)
     return go_on(L, &sending, deadline);
 }
 
-static uint64_t deadline_in(const rotor__task *t, uint64_t ms)
-{
-    return ms == ROTOR_NEVER ? ms : t->machine.loop->now + ms;
-}
-
 /* [-0, +1 to 3, e] recv([seconds]): a value; nil, "closed"; nil, …, "ETIMEDOUT" */
 static int channel_recv(lua_State *L)
 {
@@ -263,7 +266,7 @@ static int channel_recv(lua_State *L)
     lua_settop(L, 1);
     if (!rotor__may_block(rotor__lua_vm(L))) {
         rotor__task *t = rotor__task_here(L);
-        return do_or_wait(L, t, &receiving, deadline_in(t, ms), false);
+        return do_or_wait(L, t, &receiving, rotor__task_deadline(t, ms), false);
     }
     rotor__item *item = NULL;
     if (ch->held)
@@ -282,7 +285,7 @@ static int channel_send(lua_State *L)
     lua_settop(L, 2);
     if (!rotor__may_block(rotor__lua_vm(L))) {
         rotor__task *t = rotor__task_here(L);
-        return do_or_wait(L, t, &sending, deadline_in(t, ms), false);
+        return do_or_wait(L, t, &sending, rotor__task_deadline(t, ms), false);
     }
     rotor__parcel *parcel = rotor__pack(L, 2, "msg");
     rotor__blocker *blocker = rotor__lua_vm(L)->blocker;
@@ -356,7 +359,7 @@ static int channel_len(lua_State *L)
 static int channel_gc(lua_State *L)
 {
     channel_object *ch = rotor__lua_check(L, 1, &kind_channel);
-    leave_stations(ch);
+    leave_stations(ch, true);
     rotor__thread_queue_unref(ch->queue);
     rotor__parcel_free(ch->held);
     ch->queue = NULL;

@@ -16,7 +16,7 @@ typedef struct rotor__door {
     struct rotor__door *next;
     char address[ROTOR_ADDRESS_SIZE]; /* as they have asked for it, */
     char found[ROTOR_ADDRESS_SIZE];   /* and as it is to be done by all but the first; or "" */
-    int fd;                           /* to be duplicated, or -1 */
+    rotor__listening socket;          /* to be duplicated; its fd is -1 if it is not to be */
     unsigned left;                    /* threads that have not come yet */
     bool came[];                      /* by their numbers, from 0 */
 } rotor__door;
@@ -31,9 +31,9 @@ static rotor__door *find_door(rotor__doors *doors, const char *address, unsigned
 
 static void close_door(rotor__door *d)
 {
-    if (d->fd >= 0)
-        (void)close(d->fd);
-    d->fd = -1;
+    if (d->socket.fd >= 0)
+        rotor__listening_close(&d->socket);
+    d->socket.fd = -1;
 }
 
 static void come_in(rotor__door *d, unsigned index)
@@ -49,13 +49,19 @@ int rotor__doors_init(rotor__doors *doors, unsigned threads)
     return uv_mutex_init(&doors->lock);
 }
 
-void rotor__doors_fini(rotor__doors *doors)
+void rotor__doors_close(rotor__doors *doors)
 {
     for (rotor__door *d = doors->first, *next; d; d = next) {
         next = d->next;
         close_door(d);
         rotor_free(d);
     }
+    doors->first = NULL;
+}
+
+void rotor__doors_fini(rotor__doors *doors)
+{
+    rotor__doors_close(doors);
     uv_mutex_destroy(&doors->lock);
 }
 
@@ -69,8 +75,8 @@ const char *rotor__share_begin(rotor__share *s, rotor__vm *vm, const char *addre
     s->door = find_door(s->doors, address, s->index);
     if (!s->door)
         return address;
-    if (s->door->fd >= 0) {
-        s->fd = fcntl(s->door->fd, F_DUPFD_CLOEXEC, 0);
+    if (s->door->socket.fd >= 0) {
+        s->fd = fcntl(s->door->socket.fd, F_DUPFD_CLOEXEC, 0);
         (void)snprintf(s->text, sizeof s->text, "fd:%d", s->fd);
         return s->text; /* if it is -1, that is said there */
     }
@@ -78,29 +84,29 @@ const char *rotor__share_begin(rotor__share *s, rotor__vm *vm, const char *addre
 }
 
 /* What the others are to do; without it they try by themselves. */
-static void open_door(rotor__share *s, const rotor_machine *m)
+static void open_door(rotor__share *s, const rotor__listening *l)
 {
-    if (!m->ios || m->ios->next)
-        return;
     rotor_address address = {.len = sizeof address.storage};
     rotor__door *d = rotor_alloc_zero(sizeof *d + s->doors->threads * sizeof *d->came);
     if (!d)
         return;
-    d->fd = -1;
+    d->socket.fd = -1;
     d->left = s->doors->threads;
     memcpy(d->address, s->address, strlen(s->address) + 1);
-    int error = getsockname(m->ios->fd, &address.any, &address.len);
+    int error = getsockname(l->fd, &address.any, &address.len);
     if (!error)
         error = rotor_address_format(&address, d->found, sizeof d->found);
     if (!error && (address.any.sa_family == AF_UNIX || strncmp(s->address, "fd:", 3) == 0 ||
                    strncmp(s->address, "inherited", 9) == 0)) {
-        d->fd = fcntl(m->ios->fd, F_DUPFD_CLOEXEC, 0);
-        error = d->fd < 0;
+        d->socket.fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+        error = d->socket.fd < 0;
     }
     if (error) {
         rotor_free(d);
         return;
     }
+    if (d->socket.fd >= 0)
+        d->socket.file = rotor__file_ref(l->file);
     come_in(d, s->index);
     rotor__door **last = &s->doors->first;
     while (*last)
@@ -108,15 +114,16 @@ static void open_door(rotor__share *s, const rotor_machine *m)
     *last = d;
 }
 
-void rotor__share_end(rotor__share *s, const rotor__lua_loop *ll, int error, rotor_handle listener)
+void rotor__share_end(rotor__share *s, int error, rotor__listening *l)
 {
     if (!s->doors)
         return;
-    const rotor_machine *m = error ? NULL : rotor_find(ll->loop, listener);
+    if (l && s->fd >= 0)
+        l->file = rotor__file_ref(s->door->socket.file);
     if (s->door && !error)
         come_in(s->door, s->index);
-    else if (!s->door && m)
-        open_door(s, m);
+    else if (!s->door && l)
+        open_door(s, l);
     uv_mutex_unlock(&s->doors->lock);
     if (error && s->fd >= 0)
         (void)close(s->fd); /* which it has left to us */

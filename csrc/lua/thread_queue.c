@@ -258,6 +258,11 @@ void rotor__blocker_fini(rotor__blocker *b)
     uv_mutex_destroy(&b->lock);
 }
 
+void rotor__blocker_reset(rotor__blocker *b, bool stopped)
+{
+    atomic_store(&b->stop, stopped);
+}
+
 void rotor__blocker_stop(rotor__blocker *b)
 {
     atomic_store(&b->stop, true);

@@ -54,6 +54,9 @@ void rotor__blocker_fini(rotor__blocker *b);
 /* Make the thread's call end with ROTOR_ECANCELED, and all its later ones. */
 void rotor__blocker_stop(rotor__blocker *b);
 
+/* For another use of the thread, while it is in no call: whether that is so. */
+void rotor__blocker_reset(rotor__blocker *b, bool stopped);
+
 /* As above, but wait up to `ms` (ROTOR_NEVER: for ever), then UV_ETIMEDOUT. */
 int rotor__thread_queue_send_blocking(rotor__thread_queue *q, rotor__item *item, uint64_t ms,
                                       rotor__blocker *b);

@@ -24,7 +24,7 @@ typedef struct rotor__parcel {
 ** which begins with `name`: "msg.handlers[2] is a function". */
 rotor__parcel *rotor__pack(lua_State *L, int index, const char *name);
 
-/* [-0, +1, m] Unpack it, as often as one likes. Has 5 slots of the stack or makes them. */
+/* [-0, +1, m] Unpack it, as often as one likes. Makes the room that it needs on the stack. */
 void rotor__unpack(lua_State *L, const rotor__parcel *parcel);
 
 /* Any thread, with or without a Lua state. NULL is fine. */

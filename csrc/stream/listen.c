@@ -238,6 +238,13 @@ const rotor_protocol *rotor__listener_protocol(const rotor_machine *m)
     return m->type == &listener_type ? ((const listener *)m)->child.protocol : NULL;
 }
 
+rotor__listening *rotor__listener_socket(rotor_loop *loop, rotor_handle handle)
+{
+    rotor_machine *m = rotor_find(loop, handle);
+    listener *l = m && m->type == &listener_type ? (listener *)m : NULL;
+    return l && l->n == 1 ? &l->doors[0].socket : NULL;
+}
+
 int rotor_listener_address(rotor_loop *loop, rotor_handle handle, char *text, size_t size)
 {
     rotor_machine *m = rotor_find(loop, handle);

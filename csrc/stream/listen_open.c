@@ -119,6 +119,25 @@ void rotor__file_remove(int fd, dev_t device, ino_t inode)
         unlink(address.un.sun_path);
 }
 
+/* 0 or UV_ENOMEM: then the file is gone. */
+static int note_file(rotor__listening *l)
+{
+    dev_t device;
+    ino_t inode;
+    rotor__file_find(l->fd, &device, &inode);
+    if (!inode)
+        return 0;
+    l->file = rotor_alloc(sizeof *l->file);
+    if (!l->file) {
+        rotor__file_remove(l->fd, device, inode);
+        return UV_ENOMEM;
+    }
+    l->file->device = device;
+    l->file->inode = inode;
+    atomic_init(&l->file->users, 1);
+    return 0;
+}
+
 static int open_address(const opening *o, const rotor_address *address)
 {
     int family = address->any.sa_family;
@@ -134,11 +153,10 @@ static int open_address(const opening *o, const rotor_address *address)
         error = set_for_connections(l.fd, family, o->options);
     if (!error)
         error = rotor__bind(l.fd, address, SOCK_STREAM);
-    if (!error) {
-        rotor__file_find(l.fd, &l.device, &l.inode);
-        if (listen(l.fd, o->options->backlog ? o->options->backlog : DEFAULT_BACKLOG))
-            error = -errno;
-    }
+    if (!error)
+        error = note_file(&l);
+    if (!error && listen(l.fd, o->options->backlog ? o->options->backlog : DEFAULT_BACKLOG))
+        error = -errno;
     if (error)
         rotor__listening_close(&l);
     else
@@ -166,7 +184,10 @@ static int open_name(const opening *o, const rotor_host *host)
 
 void rotor__listening_close(const rotor__listening *l)
 {
-    rotor__file_remove(l->fd, l->device, l->inode);
+    if (l->file && atomic_fetch_sub(&l->file->users, 1) == 1) {
+        rotor__file_remove(l->fd, l->file->device, l->file->inode);
+        rotor_free(l->file);
+    }
     close(l->fd);
 }
 

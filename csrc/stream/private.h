@@ -5,6 +5,7 @@
 #define ROTOR_STREAM_PRIVATE_H
 
 #include <limits.h>
+#include <stdatomic.h>
 #include <sys/types.h>
 
 #include "connect.h"
@@ -81,14 +82,31 @@ static inline rotor_response rotor__stream_finish(rotor_stream *s, rotor_respons
     return r;
 }
 
+/* The file that was made for a Unix socket. Of those who listen there the last to close removes it. */
+typedef struct rotor__file {
+    atomic_uint users;
+    dev_t device;
+    ino_t inode;
+} rotor__file;
+
+/* NULL is fine. */
+static inline rotor__file *rotor__file_ref(rotor__file *file)
+{
+    if (file)
+        atomic_fetch_add(&file->users, 1);
+    return file;
+}
+
 /* One socket that listens. */
 typedef struct rotor__listening {
     int fd;
     bool inherited;
-    dev_t device;      /* of the file that was made for it */
-    ino_t inode;       /* 0: none was */
+    rotor__file *file; /* NULL: none was made */
     const char *asked; /* where in the list of addresses it was asked for */
 } rotor__listening;
+
+/* That of a listener which has one only; NULL: it has several, or the handle is no living listener's. */
+rotor__listening *rotor__listener_socket(rotor_loop *loop, rotor_handle handle);
 
 typedef struct rotor__listenings {
     rotor__listening *all;
@@ -109,7 +127,7 @@ uint32_t rotor__listen_most(const rotor_loop *loop, uint32_t asked);
 /* It is a listener's now, and not for another program, nor for another "inherited". */
 void rotor__listening_take(const rotor__listening *l);
 
-/* Close the socket, and remove the file that was made for it if it is still there. */
+/* Close the socket, and, as the last, remove the file that was made for it if it is still there. */
 void rotor__listening_close(const rotor__listening *l);
 
 /* The file that a Unix socket was just bound to: its device and inode, 0 if there is none. */

@@ -272,7 +272,7 @@ function Loop:process(options) end
 ---@field signal? string|integer "TERM", or its number where it is a rare one
 
 --- A program that runs. The loop runs as long as it does. When the loop is closed, or nobody has the object
---- any more, the program goes on.
+--- any more, the program goes on; ends of pipes that nobody has connected to stay while it runs.
 ---@class rotor.Process
 ---@field pid integer
 ---@field exited rotor.Future of a rotor.ProcessEnd
@@ -1981,7 +1981,9 @@ function task.shield(seconds, fn, ...) end
 --- Call a function on the thread pool, in a Lua state of its own, while others run here: what it
 --- returns; what it throws is thrown, with its traceback. Its upvalues, arguments and results are what
 --- can travel (see rotor.threads); or it is a function in C without upvalues. A task that is
---- canceled does not wait for it, and what has not begun then never does.
+--- canceled does not wait for it: what has not begun then never does, and what has stops waiting where it
+--- blocks in a channel between threads, with ECANCELED. What never returns uses up a thread of the pool, keeps its
+--- loop from being closed, and the process from ending.
 ---@param fn fun(...: any): ...: any
 ---@param ... any
 ---@return any ...
@@ -2452,7 +2454,8 @@ function Barrier:wait(seconds) end
 ---
 --- What such threads listen on they share, unless it is given `reuse_port = false`: the same address
 --- in each is one, and the system spreads the connections over them. Of port 0 all have the free port that the
---- first has got; of a Unix socket or an inherited one, each a duplicate of the first's. (A port is shared with
+--- first has got; of a Unix socket or an inherited one, each a duplicate of the first's; a list of addresses each
+--- thread listens on by itself. (A port is shared with
 --- other programs of the same user, too, that ask for it: a second server is not told that it is in use.)
 ---
 --- A thread that dies with an error is reported to on_error of the default loop that it was started
@@ -2485,7 +2488,8 @@ function threads.counter(n) end
 function threads.dict(options) end
 
 --- A channel between threads: what is sent at one end comes out at another, once, in order. Anybody
---- who has it may send and receive.
+--- who has it may send and receive. One that is sent through itself, or in a ring of such, is never
+--- collected unless it is received.
 ---@param capacity? integer from 1; nil: no bound
 ---@return rotor.threads.Channel
 function threads.channel(capacity) end
@@ -2498,11 +2502,12 @@ local Crew = {}
 ---@field timeout? number seconds
 ---@field drain? number seconds that threads have to end on SIGTERM; 30
 
---- Wait until all have ended: in a task; or else by running the default loop, which must not run then.
---- May be done as often as one likes.
+--- Wait until all have ended: in a task of the default loop; or else by running that, which must not run
+--- then. May be done as often as one likes.
 ---
 --- Meanwhile SIGTERM, if the program has no other use for it, has all threads of this Lua state stop
---- within `drain` seconds, as by stop(); a second one, at once.
+--- within `drain` seconds, as by stop(); a second one, at once. Either is heard by a thread in its loop, or
+--- where it blocks in a channel: a function that does not come back to either is waited for.
 ---@param options? rotor.threads.JoinOptions
 ---@return table? results by the threads' numbers; nil: why not, by message and name
 ---@return table<integer, string>|string|nil errors with tracebacks by the numbers of those that have died of them; nil: none has
