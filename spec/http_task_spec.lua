@@ -328,7 +328,7 @@ describe("an HTTP handler that waits", function()
         res:send(ok and 500 or 200, message)
         assert(not ok)
       end)
-      run(function() assert.matches("only a task can wait", fetch("/").body) end)
+      run(function() assert.matches("only the task itself can", fetch("/").body) end)
     end)
 
     it("is not a transition", function()

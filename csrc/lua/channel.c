@@ -45,6 +45,10 @@ static int l_channel(lua_State *L)
 static void resize(lua_State *L, channel *ch, int index, lua_Integer size)
 {
     lua_createtable(L, (int)size, 0);
+    if (ch->size >= size) { /* a finalizer has sent, too */
+        lua_pop(L, 1);
+        return;
+    }
     if (ch->count > 0)
         lua_getiuservalue(L, index, RING);
     for (lua_Integer i = 0; i < ch->count; i++) {
@@ -61,7 +65,7 @@ static void resize(lua_State *L, channel *ch, int index, lua_Integer size)
 /* [-1, +0, m] Into the ring of the channel at `index` goes what is on top. */
 static void put(lua_State *L, channel *ch, int index)
 {
-    if (ch->count == ch->size)
+    while (ch->count == ch->size)
         resize(L, ch, index, ch->size ? 2 * ch->size : SMALLEST);
     lua_getiuservalue(L, index, RING);
     lua_insert(L, -2);

@@ -84,8 +84,9 @@ static int wrote(lua_State *L, int status, lua_KContext context)
 
 int rotor__lua_wrote(lua_State *L, rotor_http *h)
 {
-    rotor__task *t = rotor__task_on(L);
-    bool full = h && rotor_http_unsent(h) > HIGH && rotor__task_can_wait(L);
+    bool may_wait = rotor__task_can_wait(L);
+    rotor__task *t = may_wait ? rotor__task_on(L) : NULL;
+    bool full = h && rotor_http_unsent(h) > HIGH && may_wait;
     if (t || full)
         t = rotor__task_here(L);
     rotor__lua_exchange *e = full ? rotor__lua_exchange_of(h) : h ? *rotor_http_data(h) : NULL;

@@ -128,7 +128,7 @@ rotor__task *rotor__conn_any_task(lua_State *L, const rotor__lua_loop *ll);
 static inline rotor__task *rotor__conn_task(lua_State *L, const rotor__lua_loop *ll)
 {
     rotor__task *t = ll->vm->tasks->running;
-    if (t && t->L == L && rotor__task_ll(t) == ll && !rotor__task_why(t))
+    if (t && t->L == L && rotor__task_ll(t) == ll && !rotor__task_why(t) && lua_isyieldable(L))
         return t;
     return rotor__conn_any_task(L, ll);
 }

@@ -132,7 +132,8 @@ enum {
     ROTOR__TASK_SELECTS = 4, /* it waits by `cases` */
     ROTOR__TASK_TAIL = 8,    /* a rotor__task_tail is behind it in memory */
     ROTOR__TASK_THROWN = 16, /* what it has returned is an error */
-    ROTOR__TASK_HOLDS = 32   /* locks, which may be left when it ends */
+    ROTOR__TASK_HOLDS = 32,  /* locks, which may be left when it ends */
+    ROTOR__TASK_TRACED = 64  /* a trace is kept for its thread */
 };
 
 /* It is small, as there may be very many. */
@@ -245,6 +246,9 @@ void rotor__task_cancel(rotor__task *t);
 /* Have it unwind if it waits where it is to. */
 void rotor__task_kick(rotor__task *t);
 
+/* Whether it has a deadline. */
+bool rotor__task_is_bounded(const rotor__task *t);
+
 /* Why it is to unwind: 0, ROTOR_ECANCELED, ROTOR_ETIMEDOUT. */
 int rotor__task_why(const rotor__task *t);
 
@@ -312,6 +316,9 @@ int rotor__task_catch(lua_State *L);
 
 /* [-1, +0, m] Remember the text on top as the place where the value below it was thrown. */
 void rotor__task_keep_trace(lua_State *L);
+
+/* [-0, +0, -] Forget it: the thread is another's from now on. */
+void rotor__task_forget_trace(lua_State *D, lua_State *thread);
 
 /* [-1, +1, m] What the thread of task `t` (or NULL) has thrown, on top, as text with all that is known of
 ** where. */

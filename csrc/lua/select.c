@@ -95,8 +95,10 @@ static void read_case(lua_State *L, rotor__task *t, selecting *s, uint32_t i)
     }
     if (!verb)
         luaL_error(L, "a case of task.select is empty; it is a table such as { recv = channel }");
-    lua_getfield(L, given, verb);
-    lua_getfield(L, given, "value");
+    lua_pushstring(L, verb);
+    lua_rawget(L, given);
+    lua_pushliteral(L, "value");
+    lua_rawget(L, given);
     lua_remove(L, given);
     if (strcmp(verb, "after") == 0) {
         uint64_t at = rotor__lua_check_deadline(L, given, t->machine.loop);
@@ -122,6 +124,8 @@ static bool read_cases(lua_State *L, rotor__task *t, selecting *s)
             lua_pop(L, 1);
             continue;
         }
+        if (i == s->cases.n) /* by a finalizer */
+            luaL_error(L, "the cases of task.select were changed meanwhile");
         lua_pushvalue(L, -2); /* for lua_next() */
         lua_insert(L, -2);
         read_case(L, t, s, i++); /* [key, key, object, value] */

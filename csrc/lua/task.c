@@ -56,6 +56,8 @@ lua_State *rotor__task_take_thread(lua_State *L, rotor__tasks *tasks, int *ref)
 void rotor__task_give_thread(lua_State *L, rotor__tasks *tasks, lua_State *thread, int ref)
 {
     lua_settop(thread, 0);
+    if (lua_gethook(thread))
+        lua_sethook(thread, NULL, 0, 0);
     if (tasks->nspare < ROTOR__TASKS_SPARE)
         tasks->spare[tasks->nspare++] = (struct rotor__spare){thread, ref};
     else
@@ -102,6 +104,11 @@ static uint64_t bound(const rotor__task *t, uint64_t at)
     }
     const rotor__task_tail *tail = rotor__task_tail_of((rotor__task *)t);
     return tail && tail->at < at ? tail->at : at;
+}
+
+bool rotor__task_is_bounded(const rotor__task *t)
+{
+    return bound(t, ROTOR_NEVER) != ROTOR_NEVER;
 }
 
 int rotor__task_unwind(lua_State *L)
@@ -152,17 +159,29 @@ rotor__task *rotor__task_on(lua_State *L)
 bool rotor__task_can_wait(lua_State *L)
 {
     const rotor__tasks *tasks = rotor__lua_vm(L)->tasks;
-    return rotor__task_on(L) || (tasks->candidate && tasks->candidate->L == L);
+    return lua_isyieldable(L) &&
+           (rotor__task_on(L) || (tasks->candidate && tasks->candidate->L == L));
+}
+
+static void check_yieldable(lua_State *L)
+{
+    if (!lua_isyieldable(L))
+        luaL_error(L,
+                   "a task cannot wait inside of what a C function calls, such as a comparator of "
+                   "table.sort, nor in a finalizer");
 }
 
 rotor__task *rotor__task_here(lua_State *L)
 {
     rotor__tasks *tasks = rotor__lua_vm(L)->tasks;
     rotor__task *t = tasks->running;
-    if (!t || t->L != L) {
-        if (tasks->candidate && tasks->candidate->L == L)
+    if (t && t->L == L) {
+        check_yieldable(L);
+    } else {
+        if (tasks->candidate && tasks->candidate->L == L) {
+            check_yieldable(L);
             t = tasks->candidate->adopt(tasks->candidate);
-        else if (t || tasks->candidate)
+        } else if (t || tasks->candidate)
             luaL_error(L, "a coroutine inside of a task cannot wait, only the task itself can");
         else
             luaL_error(L, "only a task can wait; task.spawn(function() ... end) makes one");
@@ -306,16 +325,20 @@ static void leave_thread(rotor__task *t)
 {
     rotor__lua_loop *ll = rotor__task_ll(t);
     rotor__vm *vm = ll->vm;
-    if (lua_status(t->L) == LUA_OK) {
-        rotor__task_give_thread(vm->D, vm->tasks, t->L, t->ref);
-    } else {
-        if (lua_resetthread(t->L) != LUA_OK && !rotor__task_is_unwinding(t->L, -1) &&
-            !(t->flags & ROTOR__TASK_THROWN)) {
-            lua_xmove(t->L, vm->D, 1);
-            rotor__lua_report(ll, "task", "close");
-        }
-        luaL_unref(vm->D, LUA_REGISTRYINDEX, t->ref);
+    bool whole = lua_status(t->L) == LUA_OK;
+    if (!whole && lua_resetthread(t->L) != LUA_OK && !rotor__task_is_unwinding(t->L, -1) &&
+        !(t->flags & ROTOR__TASK_THROWN)) {
+        lua_xmove(t->L, vm->D, 1);
+        rotor__lua_report(ll, "task", "close");
     }
+    if (t->flags & ROTOR__TASK_HOLDS)
+        (void)rotor__lua_run(ll, give_back_locks, t, "task", "locks");
+    if (t->flags & ROTOR__TASK_TRACED)
+        rotor__task_forget_trace(vm->D, t->L);
+    if (whole)
+        rotor__task_give_thread(vm->D, vm->tasks, t->L, t->ref);
+    else
+        luaL_unref(vm->D, LUA_REGISTRYINDEX, t->ref);
     t->L = NULL;
     t->ref = LUA_NOREF;
 }
@@ -382,15 +405,12 @@ static void tell(rotor__task *t, int status, int n)
 /* It has returned, `n` results, or what it has thrown. */
 static void end(rotor__task *t, int n)
 {
-    rotor__lua_loop *ll = rotor__task_ll(t);
     int status = 0;
     if (t->flags & ROTOR__TASK_THROWN)
         status = rotor__task_is_unwinding(t->L, -1) ? rotor__task_why(t) : ROTOR_ELUA;
     if (t->flags & ROTOR__TASK_THROWN && status == 0)
         status = ROTOR_ECANCELED; /* by what somebody has kept from earlier */
     t->state = ROTOR__TASK_ENDED;
-    if (t->flags & ROTOR__TASK_HOLDS)
-        (void)rotor__lua_run(ll, give_back_locks, t, "task", "locks");
     tell(t, status, n);
 }
 
@@ -572,8 +592,6 @@ static void on_drop(rotor_machine *m)
         if (t->state == ROTOR__TASK_WAITING)
             leave_queues(t);
         t->state = ROTOR__TASK_ENDED;
-        if (t->flags & ROTOR__TASK_HOLDS)
-            (void)rotor__lua_run(rotor__task_ll(t), give_back_locks, t, "task", "locks");
         tell(t, ROTOR_ECANCELED, 0);
     }
     rotor__task_leave_handles(t);

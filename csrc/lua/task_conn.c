@@ -246,6 +246,7 @@ static int conn_shutdown(lua_State *L)
 static int poll_writable(lua_State *L, int index)
 {
     const rotor__conn *c = rotor__cell_check(L, index, &rotor__kind_conn);
+    (void)rotor__conn_task(L, c->cell.ll);
     const rotor__conn_stream *s = rotor__conn_stream_of(c);
     if (!c->closed && s && rotor_stream_unsent(&s->stream) >= ROTOR__HIGH_WATER)
         return -1;
@@ -256,7 +257,6 @@ static int poll_writable(lua_State *L, int index)
 static rotor__waits *writable_queue(lua_State *L, int index)
 {
     rotor__conn *c = rotor__cell_check(L, index, &rotor__kind_conn);
-    (void)rotor__conn_any_task(L, c->cell.ll);
     rotor__conn_wake(rotor__conn_stream_of(c));
     return &c->writing;
 }

@@ -6,11 +6,19 @@
 
 enum { LONGEST_LINE = 65536, MOST = 1 << 24 }; /* unless told otherwise, bytes */
 
-/* [-0, +1, m] The first `n` bytes of the input, which go with `skip` more. */
-static int take(lua_State *L, rotor_buf *input, size_t n, size_t skip)
+static rotor_buf *input_of(rotor__conn *c)
 {
-    lua_pushlstring(L, rotor_buf_data(input), n);
-    rotor_buf_consume(input, n + skip);
+    rotor__conn_stream *s = rotor__conn_stream_of(c);
+    return s ? rotor_stream_input(&s->stream) : &c->rest;
+}
+
+/* [-0, +1, m] The first `n` bytes of the input, which go with `skip` more. */
+static int take(lua_State *L, rotor__conn *c, size_t n, size_t skip)
+{
+    lua_pushlstring(L, rotor_buf_data(input_of(c)), n);
+    rotor_buf *input = input_of(c); /* a finalizer may have closed the connection */
+    if (rotor_buf_len(input) >= n + skip)
+        rotor_buf_consume(input, n + skip);
     return 1;
 }
 
@@ -23,7 +31,7 @@ static int take_until(lua_State *L, rotor__conn *c, rotor_buf *input, const roto
     if (at < 0)
         at = rotor_buf_find(input, want->delimiter, len, 0);
     if (at >= 0 && (size_t)at <= want->size)
-        return take(L, input, (size_t)at, len);
+        return take(L, c, (size_t)at, len);
     if (at >= 0 || (have >= len && have - len >= want->size))
         return rotor__lua_fail(L, ROTOR_ELIMIT);
     return 0;
@@ -33,7 +41,7 @@ static int take_until(lua_State *L, rotor__conn *c, rotor_buf *input, const roto
 static int try(lua_State *L, rotor__conn *c, const rotor__reading *want)
 {
     rotor__conn_stream *s = rotor__conn_stream_of(c);
-    rotor_buf *input = s ? rotor_stream_input(&s->stream) : &c->rest;
+    rotor_buf *input = input_of(c);
     size_t have = rotor_buf_len(input);
     int n = 0;
     if (c->closed)
@@ -41,11 +49,11 @@ static int try(lua_State *L, rotor__conn *c, const rotor__reading *want)
     switch (want->mode) {
     case ROTOR__READ_SOME:
         if (have > 0)
-            return take(L, input, have < want->size ? have : want->size, 0);
+            return take(L, c, have < want->size ? have : want->size, 0);
         break;
     case ROTOR__READ_BYTES:
         if (have >= want->size)
-            return take(L, input, want->size, 0);
+            return take(L, c, want->size, 0);
         break;
     case ROTOR__READ_UNTIL:
         n = take_until(L, c, input, want);
@@ -54,13 +62,13 @@ static int try(lua_State *L, rotor__conn *c, const rotor__reading *want)
         if (have > want->size)
             return rotor__lua_fail(L, ROTOR_ELIMIT);
         if (c->eof)
-            return take(L, input, have, 0);
+            return take(L, c, have, 0);
         break;
     }
     if (n > 0)
         return n;
     if (c->eof && want->lines && have > 0)
-        return take(L, input, have, 0);
+        return take(L, c, have, 0);
     if (c->eof)
         return rotor__lua_fail(L, ROTOR_EEOF);
     return s ? -1 : rotor__lua_fail(L, c->error ? c->error : ROTOR_ECLOSED);
@@ -185,6 +193,7 @@ static int conn_lines(lua_State *L)
 int rotor__conn_poll_readable(lua_State *L, int index)
 {
     const rotor__conn *c = rotor__cell_check(L, index, &rotor__kind_conn);
+    (void)rotor__conn_task(L, c->cell.ll);
     rotor__conn_stream *s = rotor__conn_stream_of(c);
     if (s && !c->closed && !c->eof && rotor_buf_len(rotor_stream_input(&s->stream)) == 0)
         return -1;
@@ -195,7 +204,6 @@ int rotor__conn_poll_readable(lua_State *L, int index)
 rotor__waits *rotor__conn_readable_queue(lua_State *L, int index)
 {
     rotor__conn *c = rotor__cell_check(L, index, &rotor__kind_conn);
-    (void)rotor__conn_any_task(L, c->cell.ll);
     rotor__conn_wake(rotor__conn_stream_of(c));
     return &c->readable;
 }

@@ -109,10 +109,17 @@ static void keep(handle_object *h, rotor__task *t, int status, int n)
 bool rotor__task_tell_handles(rotor__task *t, int status, int n)
 {
     bool failed = status == ROTOR_ELUA, told = false;
+    if (!t->handles)
+        return false;
+    lua_State *D = rotor__task_ll(t)->vm->D;
+    bool collects = lua_gc(D, LUA_GCISRUNNING);
+    lua_gc(D, LUA_GCSTOP); /* or handles might go while this goes over them */
     for (handle_object *h = t->handles; h; h = h->next)
         told |= rotor__waits_first(&h->joiners) != NULL;
     for (handle_object *h = t->handles; h; h = h->next)
         keep(h, t, status, n);
+    if (collects)
+        lua_gc(D, LUA_GCRESTART);
     for (handle_object *h = t->handles; h; h = h->next)
         rotor__task_complete_all(&h->joiners);
     if (!failed || told)
@@ -351,8 +358,11 @@ static int handle_newindex(lua_State *L)
 /* [-0, +1, e] */
 static int handle_eq(lua_State *L)
 {
-    const handle_object *a = check_handle(L, 1), *b = check_handle(L, 2);
-    lua_pushboolean(L, a->ll == b->ll && a->id.slot == b->id.slot &&
+    bool both =
+        rotor__lua_test(L, 1, &rotor__kind_task) && rotor__lua_test(L, 2, &rotor__kind_task);
+    const handle_object *a = both ? check_handle(L, 1) : NULL;
+    const handle_object *b = both ? check_handle(L, 2) : NULL;
+    lua_pushboolean(L, both && a->ll == b->ll && a->id.slot == b->id.slot &&
                            a->id.generation == b->id.generation);
     return 1;
 }
@@ -477,6 +487,17 @@ static int l_hold(lua_State *L)
     return 1;
 }
 
+/* [-0, +1, -] identity(): the thread of the task that runs, also in a coroutine inside of it; or that of the
+** program */
+static int l_identity(lua_State *L)
+{
+    const rotor__task *t = rotor__lua_vm(L)->tasks->running;
+    lua_State *thread = t ? t->L : L;
+    lua_pushthread(thread);
+    lua_xmove(thread, L, 1);
+    return 1;
+}
+
 /* [-0, +1, m] spare(): how many threads are kept to be used again, each by a reference */
 static int l_spare(lua_State *L)
 {
@@ -493,13 +514,10 @@ static const luaL_Reg meta[] = {{"__newindex", handle_newindex},
                                 {"__gc", handle_gc},
                                 {NULL, NULL}};
 
-static const luaL_Reg functions[] = {{"running", l_running},
-                                     {"present", l_present},
-                                     {"locals", l_locals},
-                                     {"is_cancellation", l_is_cancellation},
-                                     {"hold", l_hold},
-                                     {"spare", l_spare},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {{"running", l_running}, {"present", l_present},
+                                     {"locals", l_locals},   {"is_cancellation", l_is_cancellation},
+                                     {"hold", l_hold},       {"identity", l_identity},
+                                     {"spare", l_spare},     {NULL, NULL}};
 
 /* [..., core, tasks] */
 void rotor__lua_open_task_handle(lua_State *L)

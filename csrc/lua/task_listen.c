@@ -190,6 +190,7 @@ static bool accept_one(listener *l)
 static int poll_accept(lua_State *L, int index)
 {
     listener_object *o = check_listener(L, index);
+    (void)rotor__conn_task(L, o->ll);
     listener *l = listener_of(o);
     if (!l)
         return rotor__lua_fail(L, ROTOR_ECLOSED);
@@ -217,7 +218,6 @@ static rotor__waits *accept_queue(lua_State *L, int index)
 {
     listener_object *o = check_listener(L, index);
     listener *l = listener_of(o);
-    (void)rotor__conn_any_task(L, o->ll);
     if (!l->inside)
         (void)rotor_wake(o->ll->loop, o->listener);
     return &l->accepting;

@@ -94,7 +94,7 @@ typedef struct rotor__scope {
     bool thrown;          /* by its function, which is what has failed */
     rotor__link children; /* of their tails */
     rotor__waits empty;   /* where its task waits for them */
-    rotor__task *owner;
+    rotor_handle owner;
     int error; /* reference to what the first has thrown; its text, if that is a string */
     int trace; /* or else reference to the text, which says where */
     int self;  /* reference to this, as long as there are children */
@@ -103,6 +103,13 @@ typedef struct rotor__scope {
 static scope *check_scope(lua_State *L)
 {
     return rotor__lua_check(L, 1, &kind_scope);
+}
+
+/* Whose scope that is; NULL: it has ended, or is being dropped with its loop. */
+static rotor__task *owner_of(const scope *s)
+{
+    rotor__task *t = s->open ? (rotor__task *)rotor_find(s->ll->loop, s->owner) : NULL;
+    return t && t->state != ROTOR__TASK_ENDED ? t : NULL;
 }
 
 static rotor__task *child_of(rotor__link *link)
@@ -121,8 +128,9 @@ static void cancel(scope *s)
 {
     s->frame.canceled = true;
     cancel_children(s);
-    if (s->owner)
-        rotor__task_kick(s->owner);
+    rotor__task *owner = owner_of(s);
+    if (owner)
+        rotor__task_kick(owner);
 }
 
 /* [task, text] */
@@ -181,7 +189,6 @@ static int end_scope(lua_State *L, scope *s)
 {
     rotor__task *t = leave(L, &s->frame);
     s->open = false;
-    s->owner = NULL;
     if (s->self != LUA_NOREF) { /* a spawn has failed */
         luaL_unref(L, LUA_REGISTRYINDEX, s->self);
         s->self = LUA_NOREF;
@@ -227,7 +234,8 @@ static int wait_for_children(lua_State *L, scope *s)
         s->frame.shield = true;
         s->frame.canceled = false;
     }
-    return rotor__task_wait(L, s->owner, &s->empty, 0, ROTOR_NEVER, 0, children_ended);
+    return rotor__task_wait(L, rotor__lua_vm(L)->tasks->running, &s->empty, 0, ROTOR_NEVER, 0,
+                            children_ended);
 }
 
 /* [scope, message handler, results or error] */
@@ -254,7 +262,7 @@ static int l_scope(lua_State *L)
     s->ll = rotor__task_ll(t);
     s->frame.at = ROTOR_NEVER;
     s->error = s->trace = s->self = LUA_NOREF;
-    s->owner = t;
+    s->owner = t->machine.self;
     s->open = true;
     lua_insert(L, 1);
     lua_pushcfunction(L, rotor__task_catch);
@@ -267,9 +275,9 @@ static int l_scope(lua_State *L)
 }
 
 /* The earliest deadline around the children. */
-static uint64_t deadline_of(const scope *s)
+static uint64_t deadline_of(const scope *s, rotor__task *owner)
 {
-    const rotor__task_tail *tail = rotor__task_tail_of(s->owner);
+    const rotor__task_tail *tail = rotor__task_tail_of(owner);
     uint64_t at = ROTOR_NEVER;
     for (const rotor__frame *f = &s->frame; f; f = f->prev) {
         at = f->at < at ? f->at : at;
@@ -284,13 +292,14 @@ static int scope_spawn(lua_State *L)
 {
     scope *s = check_scope(L);
     luaL_checktype(L, 2, LUA_TFUNCTION);
-    if (!s->open)
+    rotor__task *owner = owner_of(s);
+    if (!owner)
         return luaL_error(L, "the scope has ended; its tasks are spawned while its function runs");
     if (s->self == LUA_NOREF) {
         lua_pushvalue(L, 1);
         s->self = luaL_ref(L, LUA_REGISTRYINDEX);
     }
-    rotor__task_tail tail = {.scope = s, .at = deadline_of(s)};
+    rotor__task_tail tail = {.scope = s, .at = deadline_of(s, owner)};
     rotor__task_spawn(L, s->ll, 2, &tail);
     rotor__task *t = rotor__task_of_handle(L, -1);
     rotor__link_add(&s->children, &rotor__task_tail_of(t)->link);

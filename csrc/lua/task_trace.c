@@ -138,6 +138,19 @@ void rotor__task_keep_trace(lua_State *L)
     lua_rawseti(L, -2, 2);
     lua_rawset(L, -3);
     lua_pop(L, 2);
+    rotor__task *t = rotor__task_on(L);
+    if (t)
+        t->flags |= ROTOR__TASK_TRACED;
+}
+
+void rotor__task_forget_trace(lua_State *D, lua_State *thread)
+{
+    lua_rawgetp(D, LUA_REGISTRYINDEX, &traces_key);
+    lua_pushthread(thread);
+    lua_xmove(thread, D, 1);
+    lua_pushnil(D);
+    lua_rawset(D, -3);
+    lua_pop(D, 1);
 }
 
 /* What is thrown again on its way out keeps the place where it was thrown first. */

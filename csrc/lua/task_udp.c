@@ -97,11 +97,12 @@ static int push_letter(lua_State *L, const letter *it)
 {
     char from[ROTOR_ADDRESS_SIZE];
     (void)rotor_address_format(&it->from, from, sizeof from);
-    lua_pushlstring(L, it->data, it->n);
+    size_t n = it->n, size = it->size;
+    lua_pushlstring(L, it->data, n); /* and a finalizer may close the socket */
     lua_pushstring(L, from);
-    if (it->size == it->n)
+    if (size == n)
         return 2;
-    lua_pushinteger(L, (lua_Integer)it->size);
+    lua_pushinteger(L, (lua_Integer)size);
     return 3;
 }
 
@@ -187,9 +188,12 @@ static int poll_recv(lua_State *L, int index)
 {
     udp *u = check_udp(L, index);
     int n;
+    (void)rotor__conn_task(L, u->cell.ll);
     if (u->first) {
-        n = push_letter(L, u->first);
-        drop_first(u);
+        const letter *first = u->first;
+        n = push_letter(L, first);
+        if (u->first == first)
+            drop_first(u);
         return n;
     }
     if (u->coming) {
@@ -208,9 +212,7 @@ static int poll_recv(lua_State *L, int index)
 
 static rotor__waits *recv_queue(lua_State *L, int index)
 {
-    udp *u = check_udp(L, index);
-    (void)rotor__conn_any_task(L, u->cell.ll);
-    return &u->receiving;
+    return &check_udp(L, index)->receiving;
 }
 
 static int received(lua_State *L, int status, lua_KContext deadline)

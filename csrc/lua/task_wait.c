@@ -33,7 +33,14 @@ static int l_yield(lua_State *L)
 /* [-0, +0, e] check(): unwind now if that is to be */
 static int l_check(lua_State *L)
 {
-    (void)rotor__task_here(L);
+    rotor__task *t = rotor__task_here(L);
+    if (!rotor__task_is_bounded(t))
+        return 0;
+    rotor_loop *loop = t->machine.loop; /* whose clock stands still meanwhile */
+    uv_update_time(loop->uv);
+    rotor__loop_read_clock(loop);
+    if (rotor__task_why(t))
+        return rotor__task_unwind(L);
     return 0;
 }
 

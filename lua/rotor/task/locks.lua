@@ -5,7 +5,7 @@
 --- lock that a task still holds when it ends, however it does, is free again.
 local core = require "rotor.core"
 local queue, hold, shield = core.task.queue, core.task.hold, core.task.shield
-local running = coroutine.running
+local running = core.task.identity -- also in a coroutine inside of a task
 
 local locks = {}
 
@@ -310,9 +310,10 @@ local Once = {}
 --- What `fn(…)` has returned, which is called by the first; the others wait for that. If it throws,
 --- the next calls it.
 function Once:run(fn, ...)
+  if self.running == running() then error("it is this task that runs it", 2) end
   while self.running do self.waiting:wait() end
   if not self.results then
-    self.running = true
+    self.running = running()
     local _ <close> = setmetatable({}, { __close = function()
       self.running = false
       if self.results then wake_all(self.waiting) else self.waiting:wake() end

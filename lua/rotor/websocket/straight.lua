@@ -28,6 +28,7 @@ local transitions = { flushed = expect, wakeup = expect }
 function transitions.open(self, ws, straight)
   self.straight, straight.ws = straight, ws
   straight.opened:close()
+  if straight.left then ws:close(1001, "") end
   return ws:expect_message()
 end
 
@@ -108,8 +109,17 @@ local function new()
   }, Straight)
 end
 
--- Wait until the handshake is through.
-local function opened(self)
+-- Wait until the handshake is through. If the task is unwound meanwhile, nobody is going to have it.
+local function opened(self, handle)
+  local _ <close> = setmetatable({}, { __close = function(_, thrown)
+    if thrown == nil then return end
+    self.left = true
+    if self.ws then
+      self:close(1001)
+    elseif handle then
+      handle:close()
+    end
+  end })
   self.opened:recv()
   if self.code then return failure(self) end
   return self
@@ -143,10 +153,7 @@ function straight.dial(url, options)
   local handle, message, name =
     blamed(pcall(core.websocket_connect, url, Handler, with_seed(options, self)))
   if not handle then return nil, message, name end
-  local _ <close> = setmetatable({}, { __close = function()
-    if not self.ws then handle:close() end -- the task is unwound
-  end })
-  return opened(self)
+  return opened(self, handle)
 end
 
 return straight
