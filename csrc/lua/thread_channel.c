@@ -110,8 +110,8 @@ static int poll_send(lua_State *L, int index)
     channel_object *ch = check_channel(L, index);
     if (lua_isnoneornil(L, index + 1)) /* of task.select */
         return luaL_error(L, "what is to be sent is missing: { send = channel, value = ... }");
-    if (!rotor__thread_queue_is_ready(ch->queue,
-                                      ROTOR__SEND)) /* so that it is not packed in vain */
+    /* So that it is not packed in vain. */
+    if (rotor__thread_queue_seems_full(ch->queue) && !rotor__thread_queue_is_closed(ch->queue))
         return -1;
     rotor__parcel *parcel = rotor__pack(L, index + 1, "msg");
     int error = rotor__thread_queue_send(ch->queue, &parcel->item);

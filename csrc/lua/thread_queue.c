@@ -9,12 +9,13 @@ typedef struct side {
 } side;
 
 struct rotor__thread_queue {
-    atomic_uint refs;
-    uv_mutex_t lock;
-    bool closed;
-    size_t count, capacity;
+    uv_mutex_t lock; /* what every call touches is behind it, in the same line of the cache */
     rotor__item *first, **last;
+    atomic_size_t count; /* changes under the lock */
+    size_t capacity;
+    bool closed;
     side sides[2];
+    atomic_uint refs;
     void (*destroy)(rotor__item *item);
 };
 
@@ -86,12 +87,22 @@ void rotor__thread_queue_unref(rotor__thread_queue *q)
 
 /* -- under the lock ---------------------------------------------------------------------------- */
 
+static size_t count_of(const rotor__thread_queue *q)
+{
+    return atomic_load_explicit(&q->count, memory_order_relaxed);
+}
+
+static void set_count(rotor__thread_queue *q, size_t count)
+{
+    atomic_store_explicit(&q->count, count, memory_order_relaxed);
+}
+
 /* 0, UV_EAGAIN or ROTOR_ECLOSED: what would happen there. */
 static int look(const rotor__thread_queue *q, rotor__direction direction)
 {
     if (direction == ROTOR__SEND)
-        return q->closed ? ROTOR_ECLOSED : q->count < q->capacity ? 0 : UV_EAGAIN;
-    return q->count > 0 ? 0 : q->closed ? ROTOR_ECLOSED : UV_EAGAIN;
+        return q->closed ? ROTOR_ECLOSED : count_of(q) < q->capacity ? 0 : UV_EAGAIN;
+    return count_of(q) > 0 ? 0 : q->closed ? ROTOR_ECLOSED : UV_EAGAIN;
 }
 
 static void unlink_station(rotor__station *s)
@@ -159,7 +170,7 @@ static void put_in(rotor__thread_queue *q, rotor__item *item)
     item->next = NULL;
     *q->last = item;
     q->last = &item->next;
-    q->count++;
+    set_count(q, count_of(q) + 1);
 }
 
 static rotor__item *take_out(rotor__thread_queue *q)
@@ -168,7 +179,7 @@ static rotor__item *take_out(rotor__thread_queue *q)
     q->first = item->next;
     if (!q->first)
         q->last = &q->first;
-    q->count--;
+    set_count(q, count_of(q) - 1);
     return item;
 }
 
@@ -182,7 +193,7 @@ static int act(rotor__thread_queue *q, rotor__direction direction, rotor__item *
         s = wake_one(&q->sides[ROTOR__RECEIVE]);
     } else if (!error) {
         *item = take_out(q);
-        if (!q->closed && q->count < q->capacity)
+        if (!q->closed && count_of(q) < q->capacity)
             s = wake_one(&q->sides[ROTOR__SEND]);
     }
     uv_mutex_unlock(&q->lock);
@@ -220,12 +231,14 @@ bool rotor__thread_queue_close(rotor__thread_queue *q)
     return was_open;
 }
 
-size_t rotor__thread_queue_count(rotor__thread_queue *q)
+size_t rotor__thread_queue_count(const rotor__thread_queue *q)
 {
-    uv_mutex_lock(&q->lock);
-    size_t count = q->count;
-    uv_mutex_unlock(&q->lock);
-    return count;
+    return count_of(q);
+}
+
+bool rotor__thread_queue_seems_full(const rotor__thread_queue *q)
+{
+    return count_of(q) >= q->capacity;
 }
 
 bool rotor__thread_queue_is_closed(rotor__thread_queue *q)
