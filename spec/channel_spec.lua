@@ -20,6 +20,25 @@ describe("a channel", function()
     end)
   end)
 
+  it("may be sent to by finalizers while it grows", function()
+    inside(function()
+      local channel, sent = task.channel(), 0
+      collectgarbage("generational")
+      for _ = 1, 300 do
+        setmetatable({}, { __gc = function()
+          sent = sent + 1
+          channel:try_send("collected")
+        end })
+        sent = sent + 1
+        channel:try_send("sent")
+      end
+      collectgarbage("incremental")
+      local n = 0
+      while channel:try_recv() do n = n + 1 end
+      assert.equal(sent, n)
+    end)
+  end)
+
   it("takes no nil, which would be its end", function()
     inside(function()
       local channel = task.channel()

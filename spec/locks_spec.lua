@@ -19,6 +19,31 @@ describe("locks:", function()
   end
 
   describe("a mutex", function()
+    it("is the task's, whichever of its coroutines has locked it", function()
+      inside(function()
+        local mutex = task.mutex()
+        task.spawn(function()
+          coroutine.wrap(function() mutex:lock() end)()
+          assert.error_matches(function() mutex:lock() end, "holds this mutex already")
+        end):join()
+        assert.is_false(mutex:locked())
+      end)
+    end)
+
+    it("is held while what it guards is closed, also with the loop", function()
+      local rotor = require "rotor"
+      local loop, mutex, locked = rotor.loop(), task.mutex(), nil
+      loop:spawn(function()
+        local _ <close> = mutex:lock()
+        local _ <close> = setmetatable({}, { __close = function() locked = mutex:locked() end })
+        task.sleep(10)
+      end)
+      loop:turn()
+      loop:close()
+      assert.is_true(locked)
+      assert.is_false(mutex:locked())
+    end)
+
     it("is one task's at a time, in the order in which they came", function()
       inside(function()
         local mutex, holders = task.mutex(), 0

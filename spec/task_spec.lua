@@ -174,6 +174,100 @@ describe("a task", function()
     assert.matches("^task: cannot resume dead coroutine", scene.error())
   end)
 
+  it("is resumed and closed by nobody else, whatever it waits for", function()
+    local loop, channel = scene.loop(), task.channel()
+    local waiting = {
+      function() return channel:recv() end,
+      function() return channel:send(1) end,
+      function() return task.deadline(10, task.sleep, 10) end,
+      function() return task.select { a = { recv = channel }, b = { recv = channel } } end,
+      function()
+        local _ <close> = setmetatable({}, { __close = function() collectgarbage() end })
+        return task.select { a = { recv = channel }, b = { after = 10 } }
+      end,
+      function()
+        return task.scope(function(s)
+          s:spawn(task.sleep, 0)
+          task.sleep(10)
+        end)
+      end,
+      function() return task.scope(function(s) s:spawn(task.sleep, 0.001) end) end,
+    }
+    for i, fn in ipairs(waiting) do
+      channel = task.channel(i == 2 and 0 or 8)
+      for _, meddle in ipairs { coroutine.close, coroutine.resume } do
+        local thread
+        local handle = loop:spawn(function()
+          thread = coroutine.running()
+          return fn()
+        end)
+        local left
+        loop:spawn(function()
+          meddle(thread)
+          collectgarbage()
+          channel:try_send(i) -- nobody is there who would get it
+          left = channel:try_recv()
+        end)
+        loop:run()
+        assert.equal(i ~= 2 and i or nil, left)
+        assert.matches("cannot resume dead coroutine", (select(2, handle:join())))
+        assert.matches("cannot resume dead coroutine", scene.error())
+      end
+    end
+  end)
+
+  it("does not wait where Lua cannot yield, and nothing is lost by that", function()
+    local wanted = "cannot wait inside of what a C function calls"
+    local loop, channel = scene.loop(), task.channel()
+    local handle = loop:spawn(function()
+      assert.error_matches(function()
+        table.sort({ 3, 1, 2 }, function() return channel:recv() end)
+      end, wanted)
+      assert.error_matches(function()
+        ("x"):gsub("x", function() task.select { a = { recv = channel } } end)
+      end, wanted)
+      channel:try_send("value")
+      assert.error_matches(function() ("x"):gsub("x", function() channel:recv() end) end, wanted)
+      assert.equal("value", channel:recv())
+      setmetatable({}, { __gc = function()
+        assert.error_matches(function() task.sleep(0) end, wanted)
+        channel:try_send("collected")
+      end })
+      collectgarbage()
+      assert.equal("collected", channel:recv(1))
+      return "done"
+    end)
+    loop:run()
+    assert.same({ "done" }, { handle:join() })
+  end)
+
+  it("is told of though its handles are collected meanwhile", function()
+    local loop = scene.loop()
+    collectgarbage("generational")
+    for i = 1, 300 do
+      loop:spawn(function()
+        task.running().name = "worker " .. i
+        task.yield()
+        return i, {}
+      end)
+    end
+    loop:run()
+    collectgarbage("incremental")
+    assert.is_false(loop:spawn(print) == io.stdout)
+  end)
+
+  it("looks at the clock to check its deadline", function()
+    local loop = scene.loop()
+    local name
+    loop:spawn(function()
+      name = select(3, task.deadline(0.005, function()
+        while true do task.check() end
+      end))
+    end)
+    loop:run()
+    assert.equal("ETIMEDOUT", name)
+  end)
+
   it("waits in a program or a transition only if it is one", function()
     local message = "only a task can wait; task.spawn(function() ... end) makes one"
     assert.has_error(function() task.sleep(1) end, message)

@@ -59,6 +59,19 @@ describe("websocket in tasks", function()
     end)
   end)
 
+  it("is closed when the task that accepts it is unwound", function()
+    run(function(req, res)
+      task.scope(function(s)
+        s:spawn(function() s:cancel() end)
+        websocket.accept(req, res)
+      end)
+    end, function()
+      local ws, message = websocket.dial(url)
+      if ws then message = select(2, ws:recv(5)) end
+      assert.matches("^ECLOSED: ", message)
+    end)
+  end)
+
   it("slows each other down, and loses nothing", function()
     local most = 0
     run(function(req, res)

@@ -74,6 +74,9 @@ bool rotor__task_completed(lua_State *L);
 ** set, and `return rotor__task_unwind(L)` is to follow. */
 bool rotor__task_was_completed(lua_State *L, bool *unwinds);
 
+/* [-0, +0, v] Throw that somebody else has resumed a task. */
+int rotor__task_blame_resumer(lua_State *L);
+
 /* [-0, +0, v] Throw what unwinds the running task. */
 int rotor__task_unwind(lua_State *L);
 
@@ -205,6 +208,7 @@ struct rotor__tasks {
     struct rotor__places *places;
     rotor__link handles;   /* all there are */
     int canceled, expired; /* references to what is thrown to unwind */
+    int guard;             /* reference to what is closed with a task's stack */
     int held;              /* reference to the function that gives back locks */
     uint32_t random;
 };
@@ -242,6 +246,9 @@ int rotor__task_take_turns(lua_State *L, rotor__task *t, int n);
 
 /* Cancel it: it unwinds when it next waits, or at once if it does. */
 void rotor__task_cancel(rotor__task *t);
+
+/* It waits no more, though what it waits for has not happened; it is to be woken. */
+void rotor__task_interrupt(rotor__task *t);
 
 /* Have it unwind if it waits where it is to. */
 void rotor__task_kick(rotor__task *t);

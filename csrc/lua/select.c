@@ -21,7 +21,8 @@ typedef struct select_case {
 
 typedef struct selecting {
     rotor__object object;
-    uint64_t at; /* of the earliest time */
+    bool guarded; /* it is closed with the stack */
+    uint64_t at;  /* of the earliest time */
     uint32_t at_case;
     select_case *how;
     rotor__cases cases; /* last */
@@ -196,9 +197,22 @@ static int selected(lua_State *L, int status, lua_KContext top)
     return choose(L, i, n);
 }
 
+/* [selecting] If the coroutine was closed by somebody, the waits go with its stack. */
+static int selecting_close(lua_State *L)
+{
+    const selecting *s = lua_touserdata(L, 1);
+    rotor__task *t = s->cases.task;
+    if (!rotor__task_on(L) && t->flags & ROTOR__TASK_SELECTS && t->cases == &s->cases)
+        rotor__task_interrupt(t);
+    return 0;
+}
+
 static int wait(lua_State *L, rotor__task *t, selecting *s)
 {
     uint32_t n = s->cases.n;
+    if (!s->guarded)
+        lua_toclose(L, SELECT);
+    s->guarded = true;
     for (uint32_t i = 0; i < n; i++)
         s->how[i].queue = s->how[i].how ? s->how[i].how->queue(L, base_of(i) + 1) : NULL;
     for (uint32_t i = 0; i < n; i++) { /* and from here on nothing is thrown */
@@ -241,7 +255,8 @@ static int l_select(lua_State *L)
 
 void rotor__lua_open_select(lua_State *L)
 {
+    static const luaL_Reg meta[] = {{"__close", selecting_close}, {NULL, NULL}};
     lua_pushcfunction(L, l_select);
     lua_setfield(L, -2, "select");
-    rotor__lua_kind(L, &kind_selecting, NULL, NULL);
+    rotor__lua_kind(L, &kind_selecting, NULL, meta);
 }

@@ -11,6 +11,7 @@
 ** joins. */
 enum { STREAK = 64, KEPT_MS = 1000 };
 
+static const rotor__kind kind_guard = {.name = "rotor.task.guard"};
 static const rotor__kind kind_unwinding = {.name = "rotor.task.unwinding"};
 
 typedef struct unwinding_object {
@@ -210,11 +211,16 @@ int rotor__task_wait(lua_State *L, rotor__task *t, rotor__waits *queue, uint32_t
     return rotor__task_park(L, t, deadline, context, k);
 }
 
+int rotor__task_blame_resumer(lua_State *L)
+{
+    return luaL_error(L, "the coroutine of a task is resumed by its loop only");
+}
+
 bool rotor__task_was_completed(lua_State *L, bool *unwinds)
 {
     const rotor__task *t = rotor__lua_vm(L)->tasks->running;
     if (!t || t->L != L)
-        luaL_error(L, "the coroutine of a task is resumed by its loop only");
+        rotor__task_blame_resumer(L);
     bool completed = t->flags & ROTOR__TASK_COMPLETED;
     *unwinds = !completed && rotor__task_why(t);
     return completed;
@@ -256,6 +262,12 @@ static void leave_queues(rotor__task *t)
     } else {
         rotor__link_remove(&t->wait.link);
     }
+}
+
+void rotor__task_interrupt(rotor__task *t)
+{
+    leave_queues(t);
+    t->state = ROTOR__TASK_READY;
 }
 
 static rotor__task *complete(rotor__wait *wait, int n)
@@ -424,18 +436,43 @@ int rotor__task_thrown(lua_State *L)
     return 1;
 }
 
+enum { GUARD = 1, CATCH };
+
+/* [guard] Closed last of all on a task's stack. If it is not the task's own end, somebody has closed or
+** resumed its coroutine: what it waits for is gone with the stack. It ends when it runs next. */
+static int guard_close(lua_State *L)
+{
+    const rotor__vm *vm = rotor__lua_vm(L);
+    if (rotor__task_on(L))
+        return 0;
+    for (const rotor__lua_loop *ll = vm->loops; ll; ll = ll->next)
+        for (uint32_t i = 0; ll->loop && i < ll->loop->nslots; i++) {
+            rotor__task *t = (rotor__task *)ll->loop->slots[i].machine;
+            if (!t || t->machine.type != &rotor__task_type || t->L != L)
+                continue;
+            t->frame = NULL;
+            t->values = 0;
+            if (t->state == ROTOR__TASK_WAITING)
+                rotor__task_interrupt(t);
+            (void)rotor_wake(ll->loop, t->machine.self);
+        }
+    return 0;
+}
+
 static int main_done(lua_State *L, int status, lua_KContext context)
 {
     bool thrown = status != LUA_OK && status != LUA_YIELD;
-    return thrown ? rotor__task_thrown(L) : lua_gettop(L) - 1;
+    return thrown ? rotor__task_thrown(L) : lua_gettop(L) - CATCH;
 }
 
 int rotor__task_main(lua_State *L)
 {
     int n = lua_gettop(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, rotor__lua_vm(L)->tasks->guard);
     lua_pushcfunction(L, rotor__task_catch);
-    lua_insert(L, 1);
-    int status = lua_pcallk(L, n - 1, LUA_MULTRET, 1, 0, main_done);
+    lua_rotate(L, GUARD, 2);
+    lua_toclose(L, GUARD);
+    int status = lua_pcallk(L, n - 1, LUA_MULTRET, CATCH, 0, main_done);
     return main_done(L, status, 0);
 }
 
@@ -505,18 +542,11 @@ void rotor__task_adopted(rotor__task *t, int status, int results)
     respond(t, settle(t, status, results));
 }
 
-/* It waits no more, though what it waits for has not happened. */
-static void interrupt(rotor__task *t)
-{
-    leave_queues(t);
-    t->state = ROTOR__TASK_READY;
-}
-
 void rotor__task_kick(rotor__task *t)
 {
     if (t->state != ROTOR__TASK_WAITING || !rotor__task_why(t))
         return;
-    interrupt(t);
+    rotor__task_interrupt(t);
     (void)rotor_wake(t->machine.loop, t->machine.self);
 }
 
@@ -578,7 +608,7 @@ static rotor_response on_timeout(rotor_machine *m, rotor_scope *scope)
     }
     if (t->state != ROTOR__TASK_WAITING)
         return rotor_same();
-    interrupt(t);
+    rotor__task_interrupt(t);
     return run(t);
 }
 
@@ -646,6 +676,7 @@ static int new_unwinding(lua_State *L, int reason)
 void rotor__lua_open_task(lua_State *L)
 {
     static const luaL_Reg meta[] = {{"__tostring", unwinding_tostring}, {NULL, NULL}};
+    static const luaL_Reg guard_meta[] = {{"__close", guard_close}, {NULL, NULL}};
     rotor__vm *vm = rotor__lua_vm(L);
     rotor__lua_kind(L, &kind_unwinding, NULL, meta);
     /* In memory of Lua's, that goes with the state. */
@@ -653,6 +684,9 @@ void rotor__lua_open_task(lua_State *L)
     memset(tasks, 0, sizeof *tasks);
     lua_rawsetp(L, LUA_REGISTRYINDEX, tasks);
     tasks->held = LUA_NOREF;
+    rotor__lua_kind(L, &kind_guard, NULL, guard_meta);
+    (void)rotor__lua_new(L, &kind_guard, sizeof(rotor__object), 0);
+    tasks->guard = luaL_ref(L, LUA_REGISTRYINDEX);
     tasks->canceled = new_unwinding(L, ROTOR_ECANCELED);
     tasks->expired = new_unwinding(L, ROTOR_ETIMEDOUT);
     tasks->random = (uint32_t)(uv_hrtime() | 1);

@@ -19,9 +19,18 @@ static void enter(rotor__task *t, rotor__frame *f)
     t->frame = f;
 }
 
+/* The task that goes on here, which its loop has resumed, or that is an error. */
+static rotor__task *task_of(lua_State *L)
+{
+    rotor__task *t = rotor__task_on(L);
+    if (!t)
+        rotor__task_blame_resumer(L);
+    return t;
+}
+
 static rotor__task *leave(lua_State *L, const rotor__frame *f)
 {
-    rotor__task *t = rotor__lua_vm(L)->tasks->running;
+    rotor__task *t = task_of(L);
     t->frame = f->prev;
     return t;
 }
@@ -234,8 +243,7 @@ static int wait_for_children(lua_State *L, scope *s)
         s->frame.shield = true;
         s->frame.canceled = false;
     }
-    return rotor__task_wait(L, rotor__lua_vm(L)->tasks->running, &s->empty, 0, ROTOR_NEVER, 0,
-                            children_ended);
+    return rotor__task_wait(L, task_of(L), &s->empty, 0, ROTOR_NEVER, 0, children_ended);
 }
 
 /* [scope, message handler, results or error] */
