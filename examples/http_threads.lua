@@ -25,7 +25,7 @@ local crew = assert(threads(n, serve, address, threads.counter(), report))
 for i = 1, n do
   local told = report:recv(10)
   if not told or told.error then
-    local message = told and told.error or "a thread does not begin" -- if it has died, exit tells why
+    local message = told and told.error or "a thread does not begin" -- the exit tells if it died
     io.stderr:write("http_threads.lua: ", message, "\n")
     os.exit(1, true)
   end

@@ -659,7 +659,6 @@ describe("a task's connection", function()
 
   it("is waited for by tasks of its own loop only", function()
     local other, wanted = scene.loop(), "a socket of another loop than the task's"
-    local loop = scene.loop()
     loop:spawn(function()
       local listener <close> = assert(task.listen("127.0.0.1:0"))
       local conn <close> = assert(task.connect(listener:address()))

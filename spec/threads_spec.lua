@@ -650,9 +650,12 @@ describe("a channel between threads", function()
   end)
 
   it("do not keep what they were started with", function()
-    local port, future = rotor.future()
-    local crew = threads(1, function(_, _) error "dies" end, port)
-    port = nil
+    local crew, future
+    do
+      local port
+      port, future = rotor.future()
+      crew = threads(1, function() error "dies" end, port)
+    end
     local _, errors = crew:join()
     assert.matches("dies", errors[1])
     assert.matches("dies", scene.error())
