@@ -109,7 +109,7 @@ local function new()
   }, Straight)
 end
 
--- Wait until the handshake is through. If the task is unwound meanwhile, nobody is going to have it.
+-- Wait until the handshake is through. If the task is unwound meanwhile, nobody will have it.
 local function opened(self, handle)
   local _ <close> = setmetatable({}, { __close = function(_, thrown)
     if thrown == nil then return end
