@@ -103,7 +103,7 @@ describe("offloading", function()
     loop:close()
   end)
 
-  it("does not keep the process from ending, nor ends it", function()
+  it("does not keep the process from ending, nor ends it #process", function()
     local output, status = support.program [[
       local rotor = require "rotor"
       local task = require "rotor.task"

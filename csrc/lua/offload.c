@@ -4,7 +4,6 @@
 ** Whatever ends the process waits for the threads of the pool: libuv sees to that. So all that blocks there is
 ** told to stop before, and none of them ends the process, as it would wait for itself. */
 #include <pthread.h>
-#include <stdlib.h>
 
 #include "../core/alloc.h"
 #include "lua_future.h"
@@ -45,7 +44,6 @@ typedef struct job {
 
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct rotor__offloads *all;
-static bool watched; /* on_exit_of_process() is called */
 
 static void stop_blocking(struct rotor__offloads *o)
 {
@@ -56,7 +54,8 @@ static void stop_blocking(struct rotor__offloads *o)
     uv_mutex_unlock(&o->lock);
 }
 
-static void on_exit_of_process(void)
+/* Before those of the libraries that this one needs. */
+__attribute__((destructor)) static void on_exit_of_process(void)
 {
     pthread_mutex_lock(&all_lock);
     for (struct rotor__offloads *o = all; o; o = o->next)
@@ -67,8 +66,6 @@ static void on_exit_of_process(void)
 static void enlist(struct rotor__offloads *o)
 {
     pthread_mutex_lock(&all_lock);
-    if (!watched)
-        watched = atexit(on_exit_of_process) == 0;
     o->next = all;
     if (o->next)
         o->next->link = &o->next;
