@@ -2048,6 +2048,7 @@ function task.listen(address, options) end
 ---@return string? name
 function task.udp(address, options) end
 
+--- Of a lock that is free nobody waits for anything: others have no turn, and a cancellation waits, too.
 ---@return rotor.Mutex
 function task.mutex() end
 
@@ -2378,7 +2379,7 @@ function Semaphore:acquire(seconds) end
 ---@return rotor.Semaphore|false
 function Semaphore:try_acquire() end
 
---- Any task may, and the program.
+--- Any task may, and the program; each time makes one more free, also before what acquire() gave is closed.
 function Semaphore:release() end
 
 ---@class rotor.Condition
