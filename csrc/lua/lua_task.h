@@ -136,7 +136,8 @@ enum {
     ROTOR__TASK_TAIL = 8,    /* a rotor__task_tail is behind it in memory */
     ROTOR__TASK_THROWN = 16, /* what it has returned is an error */
     ROTOR__TASK_HOLDS = 32,  /* locks, which may be left when it ends */
-    ROTOR__TASK_TRACED = 64  /* a trace is kept for its thread */
+    ROTOR__TASK_TRACED = 64, /* a trace is kept for its thread */
+    ROTOR__TASK_TELLS = 128  /* its handles of its end */
 };
 
 /* It is small, as there may be very many. */
@@ -199,6 +200,7 @@ typedef struct rotor__candidate {
 struct rotor__tasks {
     rotor__task *running;
     rotor__candidate *candidate; /* or NULL */
+    const lua_State *dropped;    /* the thread of a task that is being dropped, or NULL */
     /* private */
     struct rotor__spare {
         lua_State *L;

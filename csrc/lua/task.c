@@ -338,11 +338,14 @@ static void leave_thread(rotor__task *t)
     rotor__lua_loop *ll = rotor__task_ll(t);
     rotor__vm *vm = ll->vm;
     bool whole = lua_status(t->L) == LUA_OK;
+    const lua_State *outer = vm->tasks->dropped;
+    vm->tasks->dropped = t->L;
     if (!whole && lua_resetthread(t->L) != LUA_OK && !rotor__task_is_unwinding(t->L, -1) &&
         !(t->flags & ROTOR__TASK_THROWN)) {
         lua_xmove(t->L, vm->D, 1);
         rotor__lua_report(ll, "task", "close");
     }
+    vm->tasks->dropped = outer;
     if (t->flags & ROTOR__TASK_HOLDS)
         (void)rotor__lua_run(ll, give_back_locks, t, "task", "locks");
     if (t->flags & ROTOR__TASK_TRACED)
@@ -443,7 +446,7 @@ enum { GUARD = 1, CATCH };
 static int guard_close(lua_State *L)
 {
     const rotor__vm *vm = rotor__lua_vm(L);
-    if (rotor__task_on(L))
+    if (rotor__task_on(L) || vm->tasks->dropped == L)
         return 0;
     for (const rotor__lua_loop *ll = vm->loops; ll; ll = ll->next)
         for (uint32_t i = 0; ll->loop && i < ll->loop->nslots; i++) {

@@ -23,9 +23,10 @@ typedef struct rotor__task_object {
     rotor_handle id;                 /* to compare */
     rotor__waits joiners;
     int status;
-    int results; /* how many; more than one are in a table */
-    int ref;     /* to the result or results, or the error as text */
-    int name;    /* reference to the name it ended with */
+    int results;  /* how many; more than one are in a table */
+    int ref;      /* to the result or results, or the error as text */
+    int name;     /* reference to the name it ended with */
+    bool dropped; /* it was collected while it is told of the end */
 } handle_object;
 
 typedef struct proxy {
@@ -50,6 +51,14 @@ void rotor__task_leave_handles(rotor__task *t)
         h->next = NULL;
     }
     t->handles = NULL;
+}
+
+static void discard(lua_State *L, handle_object *h)
+{
+    luaL_unref(L, LUA_REGISTRYINDEX, h->ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, h->name);
+    rotor__link_remove(&h->link);
+    rotor_free(h);
 }
 
 typedef struct result {
@@ -109,19 +118,22 @@ static void keep(handle_object *h, rotor__task *t, int status, int n)
 bool rotor__task_tell_handles(rotor__task *t, int status, int n)
 {
     bool failed = status == ROTOR_ELUA, told = false;
-    if (!t->handles)
-        return false;
-    lua_State *D = rotor__task_ll(t)->vm->D;
-    bool collects = lua_gc(D, LUA_GCISRUNNING);
-    lua_gc(D, LUA_GCSTOP); /* or handles might go while this goes over them */
+    t->flags |= ROTOR__TASK_TELLS; /* meanwhile none of them goes */
     for (handle_object *h = t->handles; h; h = h->next)
         told |= rotor__waits_first(&h->joiners) != NULL;
     for (handle_object *h = t->handles; h; h = h->next)
         keep(h, t, status, n);
-    if (collects)
-        lua_gc(D, LUA_GCRESTART);
     for (handle_object *h = t->handles; h; h = h->next)
         rotor__task_complete_all(&h->joiners);
+    t->flags &= (uint8_t)~ROTOR__TASK_TELLS;
+    for (handle_object **link = &t->handles, *h; (h = *link);) {
+        if (h->dropped) {
+            *link = h->next;
+            discard(rotor__task_ll(t)->vm->D, h);
+        } else {
+            link = &h->next;
+        }
+    }
     if (!failed || told)
         rotor__task_leave_handles(t);
     return told;
@@ -388,6 +400,10 @@ static int handle_gc(lua_State *L)
         return 0;
     rotor__task *t = h->task;
     p->handle = NULL;
+    if (t && t->flags & ROTOR__TASK_TELLS) {
+        h->dropped = true;
+        return 0;
+    }
     if (t) {
         struct rotor__task_object **link = &t->handles;
         while (*link != h)
@@ -396,10 +412,7 @@ static int handle_gc(lua_State *L)
         if (!t->handles && t->state == ROTOR__TASK_FAILED) /* which its drop reports */
             (void)rotor_end(t->machine.loop, t->machine.self, 0);
     }
-    luaL_unref(L, LUA_REGISTRYINDEX, h->ref);
-    luaL_unref(L, LUA_REGISTRYINDEX, h->name);
-    rotor__link_remove(&h->link);
-    rotor_free(h);
+    discard(L, h);
     return 0;
 }
 
