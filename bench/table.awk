@@ -369,7 +369,7 @@ END {
         print_table(2)
     }
     if (only == "" || only == "tasks") {
-        row("tasks|rotor|cqueues|luv|bare coroutines|budget")
+        row("tasks|rotor|cqueues|luv|bare|budget")
         tasks = split("switch spawn parked channel-0 channel-1 channel-64 threads-batched " \
             "threads-idle", task_list, " ")
         for (l = 1; l <= tasks; l++) task_row(task_list[l])
