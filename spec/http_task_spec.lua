@@ -322,6 +322,37 @@ describe("an HTTP handler that waits", function()
       end)
     end)
 
+    it("in a coroutine that somebody else closes or resumes only ends", function()
+      local thread, channel = nil, task.channel()
+      local waiting = {
+        function() task.sleep(10) end,
+        function() task.deadline(10, task.sleep, 10) end,
+        function() task.scope(function(s) s:spawn(task.sleep, 0.001) end) end,
+        function() task.select { { recv = channel }, { after = 10 } } end,
+      }
+      local n = 0
+      serve(function()
+        thread = coroutine.running()
+        n = n + 1
+        waiting[(n + 1) // 2]()
+      end)
+      run(function()
+        for i = 1, 2 * #waiting do
+          thread = nil
+          local answer = task.spawn(fetch, "/")
+          while not thread do task.sleep(0.001) end
+          local meddle = i % 2 == 0 and coroutine.close or coroutine.resume
+          meddle(thread)
+          collectgarbage()
+          channel:try_send(i)
+          assert.equal(i, (channel:try_recv()))
+          answer:cancel() -- so the client leaves
+          assert.is_true(becomes(function() return #scene.errors > 0 end))
+          assert.matches("cannot resume dead coroutine", scene.error())
+        end
+      end)
+    end)
+
     it("in a coroutine of its own is told that only the task can wait", function()
       serve(function(_, res)
         local ok, message = pcall(coroutine.wrap(function() task.sleep(0) end))

@@ -115,6 +115,7 @@ typedef struct rotor__waitable {
 /* Bounds what is called inside of it: a deadline, a scope, a shield. */
 typedef struct rotor__frame {
     struct rotor__frame *prev; /* the one around it */
+    struct rotor__task *task;  /* whose it is */
     uint64_t at;               /* when it is over, or ROTOR_NEVER */
     bool canceled;             /* it is over */
     bool shield;               /* what is around it does not count inside of it */

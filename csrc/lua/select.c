@@ -202,8 +202,10 @@ static int selecting_close(lua_State *L)
 {
     const selecting *s = lua_touserdata(L, 1);
     rotor__task *t = s->cases.task;
-    if (!rotor__task_on(L) && t->flags & ROTOR__TASK_SELECTS && t->cases == &s->cases)
+    if (!rotor__task_on(L) && t->flags & ROTOR__TASK_SELECTS && t->cases == &s->cases) {
         rotor__task_interrupt(t);
+        (void)rotor_wake(t->machine.loop, t->machine.self);
+    }
     return 0;
 }
 

@@ -453,7 +453,6 @@ static int guard_close(lua_State *L)
             rotor__task *t = (rotor__task *)ll->loop->slots[i].machine;
             if (!t || t->machine.type != &rotor__task_type || t->L != L)
                 continue;
-            t->frame = NULL;
             t->values = 0;
             if (t->state == ROTOR__TASK_WAITING)
                 rotor__task_interrupt(t);

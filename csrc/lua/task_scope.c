@@ -13,10 +13,30 @@ typedef struct frame_object {
     rotor__frame frame;
 } frame_object;
 
-static void enter(rotor__task *t, rotor__frame *f)
+/* What is at `index` has the frame, and is closed with the stack. */
+static void enter(lua_State *L, int index, rotor__task *t, rotor__frame *f)
 {
+    lua_toclose(L, index);
+    f->task = t;
     f->prev = t->frame;
     t->frame = f;
+}
+
+/* If the task's coroutine was closed or resumed by somebody, or is dropped, its frames go with the stack. */
+static void close_frame(const rotor__frame *f)
+{
+    rotor__frame **at = &f->task->frame;
+    while (*at && *at != f)
+        at = &(*at)->prev;
+    if (*at)
+        *at = f->prev;
+}
+
+static int frame_close(lua_State *L)
+{
+    if (!rotor__task_on(L))
+        close_frame(&((frame_object *)lua_touserdata(L, 1))->frame);
+    return 0;
 }
 
 /* The task that goes on here, which its loop has resumed, or that is an error. */
@@ -71,7 +91,7 @@ static int call_in_frame(lua_State *L, bool shield)
     lua_replace(L, 1);
     lua_pushcfunction(L, rotor__task_catch);
     lua_insert(L, 2);
-    enter(t, &object->frame);
+    enter(L, 1, t, &object->frame);
     int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 2, 0, frame_done);
     return frame_done(L, status, 0);
 }
@@ -277,7 +297,7 @@ static int l_scope(lua_State *L)
     lua_insert(L, 2);
     lua_pushvalue(L, 1);
     lua_insert(L, 4);
-    enter(t, &s->frame);
+    enter(L, 1, t, &s->frame);
     int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 2, 0, body_done);
     return body_done(L, status, 0);
 }
@@ -352,7 +372,21 @@ static int scope_gc(lua_State *L)
 static const luaL_Reg scope_methods[] = {
     {"spawn", scope_spawn}, {"cancel", scope_cancel}, {NULL, NULL}};
 
-static const luaL_Reg scope_meta[] = {{"__len", scope_len}, {"__gc", scope_gc}, {NULL, NULL}};
+/* Not for the program, to which it does nothing. */
+static int scope_close(lua_State *L)
+{
+    scope *s = check_scope(L);
+    if (s->open && !rotor__task_on(L)) {
+        close_frame(&s->frame);
+        s->open = false;
+    }
+    return 0;
+}
+
+static const luaL_Reg frame_meta[] = {{"__close", frame_close}, {NULL, NULL}};
+
+static const luaL_Reg scope_meta[] = {
+    {"__len", scope_len}, {"__close", scope_close}, {"__gc", scope_gc}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {
     {"scope", l_scope}, {"deadline", l_deadline}, {"shield", l_shield}, {NULL, NULL}};
@@ -360,6 +394,6 @@ static const luaL_Reg functions[] = {
 void rotor__lua_open_task_scope(lua_State *L)
 {
     luaL_setfuncs(L, functions, 0);
-    rotor__lua_kind(L, &kind_frame, NULL, NULL);
+    rotor__lua_kind(L, &kind_frame, NULL, frame_meta);
     rotor__lua_kind(L, &kind_scope, scope_methods, scope_meta);
 }
