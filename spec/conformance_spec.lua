@@ -57,8 +57,10 @@ local Client = rotor.protocol "Client" {
   fatal = function(self, stream, code, message, seed)
     local job = self.job or seed
     if not job.heard then
-      -- Where the server closes behind its answer, the probe may be what resets the connection.
-      if job.closes and code == "ECONNRESET" and #stream > 0 then
+      -- Where the server closes behind its answer, the probe may be what resets the connection, and
+      -- what comes behind that finds it so.
+      local reset = code == "ECONNRESET" or code == "EPIPE"
+      if job.closes and reset and #stream > 0 then
         job.heard = (self.heard or "") .. stream:take()
       else
         job.trouble = code .. ": " .. message
