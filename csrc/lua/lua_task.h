@@ -235,7 +235,8 @@ int rotor__task_new(rotor__lua_loop *ll, const rotor__task_seed *seed, rotor__ta
 lua_State *rotor__task_take_thread(lua_State *L, rotor__tasks *tasks, int *ref);
 void rotor__task_give_thread(lua_State *L, rotor__tasks *tasks, lua_State *thread, int ref);
 
-/* What a task's thread runs: call the function below its arguments, which are all on the stack. */
+/* What a task's thread runs: call the function below its arguments, which are all on the stack, above
+** `guard`. */
 int rotor__task_main(lua_State *L);
 
 /* [-0, +0, -] The same for a main of another's: what its function has thrown is on top. Returns 1. */

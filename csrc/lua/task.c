@@ -14,6 +14,11 @@ enum { STREAK = 64, KEPT_MS = 1000 };
 static const rotor__kind kind_guard = {.name = "rotor.task.guard"};
 static const rotor__kind kind_unwinding = {.name = "rotor.task.unwinding"};
 
+typedef struct guard_object {
+    rotor__object object;
+    rotor__vm *vm;
+} guard_object;
+
 typedef struct unwinding_object {
     rotor__object object;
     int why;
@@ -445,8 +450,9 @@ enum { GUARD = 1, CATCH };
 ** resumed its coroutine: what it waits for is gone with the stack. It ends when it runs next. */
 static int guard_close(lua_State *L)
 {
-    const rotor__vm *vm = rotor__lua_vm(L);
-    if (rotor__task_on(L) || vm->tasks->dropped == L)
+    const rotor__vm *vm = ((const guard_object *)lua_touserdata(L, 1))->vm;
+    const rotor__tasks *tasks = vm->tasks;
+    if ((tasks->running && tasks->running->L == L) || tasks->dropped == L)
         return 0;
     for (const rotor__lua_loop *ll = vm->loops; ll; ll = ll->next)
         for (uint32_t i = 0; ll->loop && i < ll->loop->nslots; i++) {
@@ -469,10 +475,9 @@ static int main_done(lua_State *L, int status, lua_KContext context)
 
 int rotor__task_main(lua_State *L)
 {
-    int n = lua_gettop(L);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, rotor__lua_vm(L)->tasks->guard);
+    int n = lua_gettop(L) - GUARD;
     lua_pushcfunction(L, rotor__task_catch);
-    lua_rotate(L, GUARD, 2);
+    lua_insert(L, CATCH);
     lua_toclose(L, GUARD);
     int status = lua_pcallk(L, n - 1, LUA_MULTRET, CATCH, 0, main_done);
     return main_done(L, status, 0);
@@ -687,7 +692,8 @@ void rotor__lua_open_task(lua_State *L)
     lua_rawsetp(L, LUA_REGISTRYINDEX, tasks);
     tasks->held = LUA_NOREF;
     rotor__lua_kind(L, &kind_guard, NULL, guard_meta);
-    (void)rotor__lua_new(L, &kind_guard, sizeof(rotor__object), 0);
+    guard_object *guard = rotor__lua_new(L, &kind_guard, sizeof *guard, 0);
+    guard->vm = vm;
     tasks->guard = luaL_ref(L, LUA_REGISTRYINDEX);
     tasks->canceled = new_unwinding(L, ROTOR_ECANCELED);
     tasks->expired = new_unwinding(L, ROTOR_ETIMEDOUT);

@@ -219,6 +219,7 @@ int rotor__task_spawn(lua_State *L, rotor__lua_loop *ll, int first, const rotor_
     int error = lua_checkstack(seed.L, n + LUA_MINSTACK) ? 0 : UV_ENOMEM;
     if (!error) {
         lua_pushcfunction(seed.L, rotor__task_main);
+        lua_rawgeti(seed.L, LUA_REGISTRYINDEX, tasks->guard);
         lua_xmove(L, seed.L, n + 1);
         rotor__task *t;
         error = rotor__task_new(ll, &seed, &t);
