@@ -267,12 +267,7 @@ void rotor__task_explain(lua_State *D, lua_State *thread, rotor__task *t)
     luaL_pushresult(&b);
     lua_replace(D, value);
     lua_settop(D, value);
-    lua_rawgetp(D, LUA_REGISTRYINDEX, &traces_key);
-    lua_pushthread(thread);
-    lua_xmove(thread, D, 1);
-    lua_pushnil(D);
-    lua_rawset(D, -3);
-    lua_pop(D, 1);
+    rotor__task_forget_trace(D, thread);
 }
 
 void rotor__lua_open_task_trace(lua_State *L)
