@@ -242,18 +242,50 @@ describe("a task", function()
   end)
 
   it("is told of though its handles are collected meanwhile", function()
-    local loop = scene.loop()
+    local loop, ended = scene.loop(), 0
     collectgarbage("generational")
     for i = 1, 300 do
       loop:spawn(function()
         task.running().name = "worker " .. i
         task.yield()
+        ended = ended + 1
         return i, {}
       end)
     end
     loop:run()
     collectgarbage("incremental")
-    assert.is_false(loop:spawn(print) == io.stdout)
+    assert.same({ 300, 0 }, { ended, loop:count() })
+  end)
+
+  it("is equal to nothing else", function()
+    local loop = scene.loop()
+    local handle = loop:spawn(function() end)
+    assert.is_false(handle == io.stdout)
+    assert.is_false(handle == loop)
+  end)
+
+  it("leaves no hook and no trace to the next on its thread", function()
+    local loop, hooked, threads = scene.loop(), 0, {}
+    local function first() error("the same", 0) end
+    local function second() error("the same", 0) end
+    for i, fn in ipairs { first, second } do
+      loop:spawn(function()
+        threads[i] = coroutine.running()
+        if i == 1 then
+          debug.sethook(function() hooked = hooked + 1 end, "", 1000)
+          pcall(task.deadline, 1, fn)
+        else
+          hooked = 0
+          for _ = 1, 100000 do end
+          task.deadline(1, fn)
+        end
+      end)
+      loop:run()
+    end
+    assert.equal(threads[1], threads[2])
+    assert.equal(0, hooked)
+    assert.matches(("in function <spec/task_spec.lua:%d>"):format(
+      debug.getinfo(second, "S").linedefined), scene.error())
   end)
 
   it("looks at the clock to check its deadline", function()
