@@ -137,7 +137,8 @@ static scope *check_scope(lua_State *L)
 /* Whose scope that is; NULL: it has ended, or is being dropped with its loop. */
 static rotor__task *owner_of(const scope *s)
 {
-    rotor__task *t = s->open ? (rotor__task *)rotor_find(s->ll->loop, s->owner) : NULL;
+    bool lives = s->open && s->ll->loop;
+    rotor__task *t = lives ? (rotor__task *)rotor_find(s->ll->loop, s->owner) : NULL;
     return t && t->state != ROTOR__TASK_ENDED ? t : NULL;
 }
 
