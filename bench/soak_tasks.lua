@@ -228,6 +228,7 @@ task.spawn(function()
   task.sleep(SECONDS * 9 / 10)
   local last = look()
   show(last)
+  local same = is_same(first, last) -- before the tasks go on
   for _, name in ipairs { "values sent", "values received", "messages sent", "messages received",
                           "canceled", table.unpack(names) } do
     print(("%12d %s"):format(counts[name], name))
@@ -235,7 +236,7 @@ task.spawn(function()
   ended = true
   outward:close()
   crew:join()
-  print(is_same(first, last) and "the same" or "NOT the same")
-  os.exit(is_same(first, last) and 0 or 1)
+  print(same and "the same" or "NOT the same")
+  os.exit(same and 0 or 1)
 end)
 rotor.run()
