@@ -79,6 +79,7 @@ build = {
         "csrc/http/websocket_send.c",
         "csrc/http/websocket_upgrade.c",
         "csrc/http/websocket_utf8.c",
+        "csrc/lua/buf.c",
         "csrc/lua/channel.c",
         "csrc/lua/class.c",
         "csrc/lua/connect.c",

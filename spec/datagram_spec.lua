@@ -443,7 +443,7 @@ describe("a datagram socket", function()
       assert.has_error(function() socket:send("x", "localhost:1") end,
         "bad argument #2 to 'send' (a name is not looked up here; rotor.udp looks up its peer's)")
       assert.has_error(function() socket:send() end,
-        "bad argument #1 to 'send' (string expected, got no value)")
+        "bad argument #1 to 'send' (string or buf expected, got no value)")
       assert.has_error(function() socket:send("x", {}) end,
         "bad argument #2 to 'send' (string expected, got table)")
     end)

@@ -215,8 +215,9 @@ describe("http.serve", function()
         ["send(304, 'body')"] = "EBODY: body not allowed, or not of the declared length",
         ["send(100)"] = "bad argument #1 to 'send' (a status from 200 to 599 expected)",
         ["send(200.5)"] = "bad argument #1 to 'send' (a status from 200 to 599 expected)",
-        ["send(200, {})"] = "bad argument #2 to 'send' (string or function expected, got table)",
-        ["send({})"] = "bad argument #1 to 'send' (string or function expected, got table)",
+        ["send(200, {})"] =
+          "bad argument #2 to 'send' (string, buf or function expected, got table)",
+        ["send({})"] = "bad argument #1 to 'send' (string, buf or function expected, got table)",
         ["send('body', 200)"] = "bad argument #2 to 'send' "
           .. "(nothing more expected; a status comes before the body)",
         ["status(600)"] = "bad argument #1 to 'status' (a status from 200 to 599 expected)",

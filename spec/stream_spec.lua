@@ -493,7 +493,7 @@ describe("a stream", function()
 
     it("still checks what it is given first", function()
       assert.has_error(function() kept:write({}) end,
-        "bad argument #1 to 'write' (string expected, got table)")
+        "bad argument #1 to 'write' (string or buf expected, got table)")
     end)
   end)
 
@@ -851,12 +851,12 @@ describe("a stream", function()
   it("checks what its methods are given, at the caller's line", function()
     local said = {}
     local calls = {
-      ["write({})"] = "#1 to 'write' (string expected, got table)",
-      ["write('a', nil)"] = "#2 to 'write' (string expected, got nil)",
-      ["take(4)"] = "#1 to 'take' (4 bytes asked for, the input holds 3)",
-      ["take(-1)"] = "#1 to 'take' (-1 bytes asked for, the input holds 3)",
+      ["write({})"] = "#1 to 'write' (string or buf expected, got table)",
+      ["write('a', nil)"] = "#2 to 'write' (string or buf expected, got nil)",
+      ["take(4)"] = "#1 to 'take' (4 bytes asked for, there are 3)",
+      ["take(-1)"] = "#1 to 'take' (-1 bytes asked for, there are 3)",
       ["take(1.5)"] = "#1 to 'take' (number has no integer representation)",
-      ["peek(4)"] = "#1 to 'peek' (4 bytes asked for, the input holds 3)",
+      ["peek(4)"] = "#1 to 'peek' (4 bytes asked for, there are 3)",
       ["consume()"] = "#1 to 'consume' (number expected, got no value)",
       ["expect_bytes()"] = "#1 to 'expect_bytes' (number expected, got no value)",
       ["expect_bytes(-1)"] = "#1 to 'expect_bytes' (0 to 2147483647 expected, got -1)",

@@ -35,6 +35,50 @@ describe("threads", function()
     assert.same(results, (crew:join())) -- as often as one likes
   end)
 
+  it("have copies of bufs, and their own results move", function()
+    local buf = rotor.buf("here")
+    local crew = threads(2, function(i, own)
+      own:append(i)
+      return { own, own }
+    end, buf)
+    local results = crew:join()
+    assert.equal("here", buf:peek())
+    for i = 1, 2 do
+      assert.equal(results[i][1], results[i][2])
+      assert.equal("here" .. i, results[i][1]:take())
+    end
+    assert.equal(results[2][1], (crew:join())[2][1])
+  end)
+
+  it("pass bufs on and on, and none is lost", function()
+    local there, back = threads.channel(4), threads.channel(4)
+    local crew = threads(2, function(_, from, to)
+      for buf in from do
+        buf:append(#buf)
+        to:send { buf = buf }
+      end
+    end, there, back)
+    in_task(function()
+      local _ <close> = there
+      task.spawn(function()
+        for i = 1, 300 do
+          local buf = rotor.buf(("x"):rep(i))
+          assert(there:send(buf))
+          assert(#buf == 0)
+        end
+      end)
+      local sum = 0
+      for _ = 1, 300 do
+        local buf = back:recv().buf
+        local xs, i = buf:take():match("^(x+)(%d+)$")
+        assert(#xs == tonumber(i))
+        sum = sum + #xs
+      end
+      assert.equal(300 * 301 // 2, sum)
+    end)
+    assert.is_nil(select(2, crew:join()))
+  end)
+
   it("run their loops until there is nothing to do", function()
     local crew = threads(2, function(i)
       local result = {}

@@ -496,8 +496,8 @@ describe("websocket", function()
       local calls = {
         ["ws:send('\\xff')"] = "bad argument #1 to 'send' (text is not UTF-8; send_binary sends "
           .. "any bytes)",
-        ["ws:send()"] = "bad argument #1 to 'send' (string expected, got no value)",
-        ["ws:send({})"] = "bad argument #1 to 'send' (string expected, got table)",
+        ["ws:send()"] = "bad argument #1 to 'send' (string or buf expected, got no value)",
+        ["ws:send({})"] = "bad argument #1 to 'send' (string or buf expected, got table)",
         ["ws:send_fragment('x')"] = "bad argument #2 to 'send_fragment' (boolean expected, got no "
           .. "value)",
         ["ws:send_fragment('x', true, 'blob')"] = "bad argument #3 to 'send_fragment' (invalid "

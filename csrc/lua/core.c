@@ -336,6 +336,7 @@ LUAMOD_API int luaopen_rotor_core(lua_State *L)
     rotor__lua_open_datagram(L);
     rotor__lua_open_socket(L);
     rotor__lua_open_trace(L);
+    rotor__lua_open_buf(L);
     rotor__lua_open_future(L);
     rotor__lua_open_http(L);
     rotor__lua_open_handler(L);

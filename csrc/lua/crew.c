@@ -8,6 +8,7 @@ enum { MOST_THREADS = 1024, DRAIN_MS = 30000 };
 
 static const rotor__kind kind_crew = {.name = "rotor.threads.crew"};
 
+/* Its uservalue is what push_unpacked() makes. */
 typedef struct crew_object {
     rotor__object object;
     rotor__crew *crew; /* NULL while it is made, and once it is collected */
@@ -81,9 +82,22 @@ static void deliver_ended(rotor__letter *letter, rotor_loop *loop)
     rotor__crew_unref(c);
 }
 
+/* [-0, +1, m] The table of the results that have been unpacked, which the object at 1 keeps. */
+static void push_unpacked(lua_State *L)
+{
+    if (lua_getiuservalue(L, 1, 1) != LUA_TNIL)
+        return;
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, 1);
+}
+
 /* [-0, +2, m] The list of results, and that of errors or nil. */
 static int push_results(lua_State *L, rotor__crew *c)
 {
+    push_unpacked(L);
+    int unpacked = lua_gettop(L);
     bool failed = false;
     for (unsigned i = 0; i < c->n; i++)
         failed = failed || c->threads[i].error;
@@ -98,10 +112,16 @@ static int push_results(lua_State *L, rotor__crew *c)
             lua_pushstring(L, t->error);
             lua_rawseti(L, -2, i + 1);
             t->told = true;
-        } else if (t->result) {
-            rotor__unpack(L, t->result);
-            lua_rawseti(L, -3, i + 1);
+            continue;
         }
+        if (t->result) {
+            rotor__unpack(L, t->result);
+            lua_rawseti(L, unpacked, i + 1);
+            rotor__parcel_free(t->result);
+            t->result = NULL;
+        }
+        lua_rawgeti(L, unpacked, i + 1);
+        lua_rawseti(L, -3, i + 1);
     }
     for (unsigned i = 0; i < c->n; i++)
         hear(&c->threads[i]);
@@ -189,7 +209,7 @@ static int l_start(lua_State *L)
                           "returns one, expected, got %s",
                           luaL_typename(L, 2));
     rotor__lua_check_not_closing(L, rotor__lua_vm(L));
-    crew_object *object = rotor__lua_new(L, &kind_crew, sizeof *object, 0);
+    crew_object *object = rotor__lua_new(L, &kind_crew, sizeof *object, 1);
     lua_insert(L, 1);
     lua_pushcfunction(L, default_loop);
     lua_call(L, 0, 1);
@@ -199,7 +219,7 @@ static int l_start(lua_State *L)
     if (!c)
         return luaL_error(L, "not enough memory");
     c->paths = rotor__pack_paths(L);
-    c->program = rotor__pack_program(L, 3);
+    c->program = rotor__pack_program_copies(L, 3);
     int error = rotor__crew_start(c);
     if (error)
         return rotor__lua_fail(L, error);

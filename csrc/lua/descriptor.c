@@ -219,12 +219,12 @@ static ssize_t write_quietly(int fd, const void *data, size_t n)
     return written;
 }
 
-/* [-0, +1 or 3, e] write(string): how many bytes of it were taken */
+/* [-0, +1 or 3, e] write(data): how many bytes of it were taken */
 static int io_write(lua_State *L)
 {
     size_t len;
     const io_object *object = check_io(L);
-    const char *data = luaL_checklstring(L, 2, &len);
+    const char *data = rotor__lua_check_bytes(L, 2, &len);
     if (!object->io)
         return rotor__lua_fail(L, ROTOR_ECLOSED);
     ssize_t written = write_quietly(object->io->io.fd, data, len);

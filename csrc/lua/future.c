@@ -53,7 +53,7 @@ static void push_notifier(lua_State *L, void *notifier)
 }
 
 const rotor__passage rotor__passage_notifier = {&kind_notifier, take_notifier, release_notifier,
-                                                push_notifier};
+                                                push_notifier, NULL};
 
 static int notifier_gc(lua_State *L)
 {
@@ -91,8 +91,6 @@ rotor__lua_box *rotor__lua_box_parcel(rotor__parcel *parcel, bool named)
     rotor__lua_box *b = rotor_alloc(sizeof *b);
     if (b)
         *b = (rotor__lua_box){.ref = LUA_NOREF, .named = named, .parcel = parcel};
-    else
-        rotor__parcel_free(parcel);
     return b;
 }
 
@@ -209,7 +207,7 @@ static void push_port(lua_State *L, void *data)
     atomic_fetch_add(&object->shared->refs, 1);
 }
 
-const rotor__passage rotor__passage_port = {&kind_port, take_port, release_port, push_port};
+const rotor__passage rotor__passage_port = {&kind_port, take_port, release_port, push_port, NULL};
 
 /* [-0, +0, e] The value at `index` in a box. */
 static rotor__lua_box *box_value(lua_State *L, const port_object *object, int index,
@@ -220,9 +218,12 @@ static rotor__lua_box *box_value(lua_State *L, const port_object *object, int in
         lua_pushvalue(L, index);
         return rotor__lua_new_box(L, object->ll->vm);
     }
-    b = rotor__lua_box_parcel(rotor__pack(L, index, name), false);
-    if (!b)
+    rotor__parcel *parcel = rotor__pack(L, index, name);
+    b = rotor__lua_box_parcel(parcel, false);
+    if (!b) {
+        rotor__parcel_return(parcel);
         luaL_error(L, "not enough memory");
+    }
     return b;
 }
 
@@ -244,6 +245,8 @@ static int resolve(lua_State *L, int status)
     b->named = named;
     rotor_port *port = use_port(object);
     if (!port) { /* by another thread, a moment ago */
+        rotor__parcel_return(b->parcel);
+        b->parcel = NULL;
         rotor__lua_free_box(b);
         return throw_used(L);
     }

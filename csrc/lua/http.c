@@ -317,16 +317,19 @@ static int send_from(lua_State *L, rotor_http *h, int status, int index)
     return 1;
 }
 
-/* [-0, +1 or 3, e] send([status,] [body]): a string, or a function that gives one piece after the other */
+/* [-0, +1 or 3, e] send([status,] [body]): a string or buf, or a function that gives one piece after the other */
 static int response_send(lua_State *L)
 {
     const rotor__exchange_object *object = rotor__lua_check(L, 1, &rotor__kind_response);
     int a, status = check_status(L, object, &a);
     bool from = lua_isfunction(L, a);
     rotor_text body;
-    body.data = lua_tolstring(L, a, &body.len); /* NULL and 0, if it is none */
-    if (!body.data && !from && !lua_isnoneornil(L, a))
-        return luaL_typeerror(L, a, "string or function");
+    body.data = rotor__lua_bytes(L, a, &body.len);
+    if (!body.data) {
+        if (!from && !lua_isnoneornil(L, a))
+            return luaL_typeerror(L, a, "string, buf or function");
+        body.len = 0;
+    }
     if (a == 2 && !lua_isnoneornil(L, 3))
         luaL_argerror(L, 3, "nothing more expected; a status comes before the body");
     rotor_http *h = find(object);
@@ -345,12 +348,13 @@ static int response_start(lua_State *L)
     return h ? outcome(L, rotor_http_start(h, status)) : rotor__lua_fail(L, ROTOR_ECLOSED);
 }
 
-/* [-0, +0, v] Strings at 2 and behind it, and that the response is in the making. */
+/* [-0, +0, v] Strings and bufs at 2 and behind it, and that the response is in the making. */
 static rotor_http *check_writing(lua_State *L)
 {
     rotor_http *h = rotor__lua_check_response(L, 1);
+    size_t len;
     for (int i = 2; i <= lua_gettop(L); i++)
-        luaL_checkstring(L, i);
+        (void)rotor__lua_check_bytes(L, i, &len);
     if (h && (!rotor_http_is_started(h) || rotor_http_is_sent(h)))
         luaL_error(L, "start() comes before, and finish() ends it");
     return h;
@@ -361,7 +365,7 @@ static int write_all(lua_State *L, rotor_http *h)
     int error = 0, last = lua_gettop(L);
     for (int i = 2; !error && i <= last; i++) {
         rotor_text data;
-        data.data = lua_tolstring(L, i, &data.len);
+        data.data = rotor__lua_check_bytes(L, i, &data.len);
         error = rotor_http_write(h, data);
     }
     return error;

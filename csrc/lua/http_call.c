@@ -401,15 +401,16 @@ static int outcome(lua_State *L, int error)
     return rotor__lua_result(L, error);
 }
 
-/* [-0, +0, e] Write the strings at 2 and behind it. 0 or an error. */
+/* [-0, +0, e] Write the strings and bufs at 2 and behind it. 0 or an error. */
 static int write_all(lua_State *L, rotor_http_call *c)
 {
     int error = c ? 0 : ROTOR_ECLOSED, last = lua_gettop(L);
+    size_t len;
     for (int i = 2; i <= last; i++)
-        luaL_checkstring(L, i);
+        (void)rotor__lua_check_bytes(L, i, &len);
     for (int i = 2; !error && i <= last; i++) {
         rotor_text data;
-        data.data = lua_tolstring(L, i, &data.len);
+        data.data = rotor__lua_check_bytes(L, i, &data.len);
         error = rotor_http_call_write(c, data);
     }
     return error;

@@ -19,8 +19,7 @@ typedef struct rotor__lua_box {
 rotor__lua_box *rotor__lua_new_box(lua_State *L, rotor__vm *vm);
 void rotor__lua_free_box(void *box);
 
-/* A box that belongs to no Lua state yet, which has the parcel from here on. NULL: there is no memory, and
-** the parcel is freed. */
+/* A box that belongs to no Lua state yet, which has the parcel from here on. NULL: there is no memory. */
 rotor__lua_box *rotor__lua_box_parcel(rotor__parcel *parcel, bool named);
 
 /* [-0, +1 to 3, m] What a resolved future is to Lua: the value; or nil, the error and its name. */

@@ -95,6 +95,25 @@ int rotor__lua_fail(lua_State *L, int error);
 /* [-0, +1 or 3, m] true, or the failure if `error` < 0. */
 int rotor__lua_result(lua_State *L, int error);
 
+/* [-0, +0, m] The bytes at `index`: of a string, of a number, which becomes one, or in a buf, until something changes
+** that. NULL: it is none of these. */
+const char *rotor__lua_buf_bytes(lua_State *L, int index, size_t *len); /* of a buf (buf.c) */
+
+static inline const char *rotor__lua_bytes(lua_State *L, int index, size_t *len)
+{
+    const char *data = lua_tolstring(L, index, len);
+    return data ? data : rotor__lua_buf_bytes(L, index, len);
+}
+
+/* [-0, +0, v] The same, or an argument error. */
+static inline const char *rotor__lua_check_bytes(lua_State *L, int index, size_t *len)
+{
+    const char *data = rotor__lua_bytes(L, index, len);
+    if (!data)
+        luaL_typeerror(L, index, "string or buf");
+    return data;
+}
+
 /* [-0, +0, v] The address at `index`, which has no NUL in it. */
 const char *rotor__lua_check_address(lua_State *L, int index);
 
@@ -190,6 +209,14 @@ void rotor__lua_free_watchdog(rotor__lua_loop *ll);
 
 /* Print what every machine waits for. */
 void rotor__lua_print_dump(rotor__lua_loop *ll);
+
+/* -- bufs (buf.c) ------------------------------------------------------------------------------ */
+
+/* Methods that bufs and streams have, with the arguments at 2. */
+int rotor__lua_buf_take(lua_State *L, rotor_buf *b);
+int rotor__lua_buf_peek(lua_State *L, const rotor_buf *b);
+int rotor__lua_buf_consume(lua_State *L, rotor_buf *b);
+int rotor__lua_buf_split(lua_State *L, rotor_buf *b);
 
 /* -- types and protocols (class.c, machine.c, protocol.c, datagram.c) --------------------------- */
 
@@ -419,6 +446,7 @@ void rotor__lua_open_stream(lua_State *L);
 void rotor__lua_open_datagram(lua_State *L);
 void rotor__lua_open_socket(lua_State *L);
 void rotor__lua_open_trace(lua_State *L);
+void rotor__lua_open_buf(lua_State *L);
 void rotor__lua_open_future(lua_State *L);
 void rotor__lua_open_http(lua_State *L);
 void rotor__lua_open_handler(lua_State *L);

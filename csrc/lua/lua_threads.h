@@ -9,18 +9,19 @@
 
 /* [-0, +0, e] Pack the function at `index`, or the name of the module that returns one, with the arguments
 ** behind it. A function written in Lua takes its upvalues along, but for _ENV, which is the other state's; one
-** written in C must have none. */
+** written in C must have none. For one state, or several; as rotor__pack() and rotor__pack_copies(). */
 rotor__parcel *rotor__pack_program(lua_State *L, int index);
+rotor__parcel *rotor__pack_program_copies(lua_State *L, int index);
 
 /* [-0, +n+1, e] In another state: the function and its `n` arguments. Returns n. */
-int rotor__unpack_program(lua_State *L, const rotor__parcel *program);
+int rotor__unpack_program(lua_State *L, rotor__parcel *program);
 
 /* [-0, +0, e] Pack where this state looks for modules. */
 rotor__parcel *rotor__pack_paths(lua_State *L);
 
 /* A Lua state of its own: with the standard libraries and rotor.core, which looks for modules where
 ** another does. NULL: no memory. Any thread. */
-lua_State *rotor__new_state(const rotor__parcel *paths);
+lua_State *rotor__new_state(rotor__parcel *paths);
 
 /* [-1, +0, -] What was thrown, on top, as text in memory of its own. Never NULL: what there is no memory for
 ** is a constant, as is that there was none for `L`, which is NULL then. */

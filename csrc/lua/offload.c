@@ -100,7 +100,7 @@ static int forbid_exit(lua_State *L)
 }
 
 /* NULL: no memory. */
-static lua_State *new_lua(const rotor__parcel *paths)
+static lua_State *new_lua(rotor__parcel *paths)
 {
     lua_State *L = rotor__new_state(paths);
     if (!L)
@@ -246,7 +246,8 @@ static void resolve(job *j)
     int status = UV_ENOMEM;
     if (j->result) {
         box = rotor__lua_box_parcel(j->result, false);
-        j->result = NULL;
+        if (box)
+            j->result = NULL;
         status = box ? 0 : UV_ENOMEM;
     } else if (j->error) {
         box = error_box(j);
@@ -350,11 +351,10 @@ int rotor__lua_offload(lua_State *L)
     rotor__lua_future_object *object = rotor__lua_push_future(L, ll);
     lua_insert(L, 1);
     rotor__parcel *program = rotor__pack_program(L, a + 1);
-    lua_settop(L, 1);
     job *j = (job *)rotor__future_make(sizeof *j, ll->loop, ll->loop->mailbox, rotor__lua_free_box,
                                        on_abandon);
     if (!j) {
-        rotor__parcel_free(program);
+        rotor__parcel_return(program);
         return luaL_error(L, "not enough memory");
     }
     j->ll = ll;
@@ -366,6 +366,7 @@ int rotor__lua_offload(lua_State *L)
     j->link = &o->jobs;
     o->jobs = j;
     object->future = rotor__future_ref(&j->future);
+    lua_settop(L, 1);
     (void)uv_queue_work(ll->loop->uv, &j->work, on_work,
                         after_work); /* fails for no function only */
     return 1;

@@ -85,9 +85,32 @@ static void push_program(lua_State *L)
     lua_rawseti(L, -2, ARGUMENTS);
 }
 
-/* [-0, +0, e] Why the function at 1 and its arguments cannot be packed, by their own names. */
-static void explain(lua_State *L)
+static rotor__parcel *pack_value(lua_State *L, int index, const char *name, bool copies)
 {
+    return copies ? rotor__pack_copies(L, index, name) : rotor__pack(L, index, name);
+}
+
+/* [-1, +0, -] Whether copies are wanted, as is said last. */
+static bool pop_copies(lua_State *L)
+{
+    bool copies = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return copies;
+}
+
+/* [function, arguments..., whether copies] */
+static int pack(lua_State *L)
+{
+    bool copies = pop_copies(L);
+    push_program(L);
+    lua_pushlightuserdata(L, pack_value(L, -1, "program", copies));
+    return 1;
+}
+
+/* The same, to throw why it cannot be done, by the names of the upvalues and arguments. */
+static int explain(lua_State *L)
+{
+    bool copies = pop_copies(L);
     int n = lua_gettop(L) - 1;
     for (int i = 1; !lua_iscfunction(L, 1) && lua_isfunction(L, 1); i++) {
         const char *name = lua_getupvalue(L, 1, i);
@@ -95,7 +118,7 @@ static void explain(lua_State *L)
             break;
         if (strcmp(name, "_ENV") != 0) {
             lua_pushfstring(L, "the function's upvalue %s", name);
-            rotor__parcel_free(rotor__pack(L, -2, lua_tostring(L, -1)));
+            rotor__parcel_return(pack_value(L, -2, lua_tostring(L, -1), copies));
             lua_pop(L, 1);
         }
         lua_pop(L, 1);
@@ -105,46 +128,34 @@ static void explain(lua_State *L)
         lua_pushvalue(L, i + 1);
         lua_rawseti(L, -2, i);
     }
-    rotor__parcel_free(rotor__pack(L, -1, "args"));
-}
-
-/* [function, arguments...] */
-static int pack(lua_State *L)
-{
-    push_program(L);
-    lua_pushlightuserdata(L, rotor__pack(L, -1, "program"));
-    return 1;
-}
-
-static int explain_all(lua_State *L)
-{
-    explain(L);
+    rotor__parcel_return(pack_value(L, -1, "args", copies));
     return 0;
 }
 
-/* [-0, +0, m] Call `fn` with all from `index` on. */
-static int call(lua_State *L, lua_CFunction fn, int index, int results)
+/* [-0, +results or 1, m] Call `fn` with all from `index` on. */
+static int call(lua_State *L, lua_CFunction fn, int index, bool copies, int results)
 {
     int n = lua_gettop(L) - index + 1;
-    luaL_checkstack(L, n + 1, "too many arguments");
+    luaL_checkstack(L, n + 2, "too many arguments");
     lua_pushcfunction(L, fn);
     for (int i = 0; i < n; i++)
         lua_pushvalue(L, index + i);
-    return lua_pcall(L, n, results, 0);
+    lua_pushboolean(L, copies);
+    return lua_pcall(L, n + 1, results, 0);
 }
 
-rotor__parcel *rotor__pack_program(lua_State *L, int index)
+static rotor__parcel *pack_program(lua_State *L, int index, bool copies)
 {
     if (lua_type(L, index) != LUA_TSTRING)
         luaL_checktype(L, index, LUA_TFUNCTION);
     if (lua_iscfunction(L, index) && lua_getupvalue(L, index, 1))
         luaL_argerror(L, index, "a function written in C that has upvalues cannot travel");
-    if (call(L, pack, index, 1) == LUA_OK) {
+    if (call(L, pack, index, copies, 1) == LUA_OK) {
         rotor__parcel *program = lua_touserdata(L, -1);
         lua_pop(L, 1);
         return program;
     }
-    if (call(L, explain_all, index, 0) == LUA_OK)
+    if (call(L, explain, index, copies, 0) == LUA_OK)
         lua_error(L); /* as it was: memory is short, say */
     luaL_error(
         L,
@@ -152,6 +163,16 @@ rotor__parcel *rotor__pack_program(lua_State *L, int index)
         "required inside of it",
         lua_tostring(L, -1));
     return NULL;
+}
+
+rotor__parcel *rotor__pack_program(lua_State *L, int index)
+{
+    return pack_program(L, index, false);
+}
+
+rotor__parcel *rotor__pack_program_copies(lua_State *L, int index)
+{
+    return pack_program(L, index, true);
 }
 
 rotor__parcel *rotor__pack_paths(lua_State *L)
@@ -165,7 +186,7 @@ rotor__parcel *rotor__pack_paths(lua_State *L)
         lua_setfield(L, -4, "cpath");
     }
     lua_pop(L, 2);
-    rotor__parcel *paths = rotor__pack(L, -1, "package");
+    rotor__parcel *paths = rotor__pack_copies(L, -1, "package");
     lua_pop(L, 1);
     return paths;
 }
@@ -211,7 +232,7 @@ static void push_function(lua_State *L, int index)
     lua_settop(L, function);
 }
 
-int rotor__unpack_program(lua_State *L, const rotor__parcel *program)
+int rotor__unpack_program(lua_State *L, rotor__parcel *program)
 {
     rotor__unpack(L, program);
     int top = lua_gettop(L);
@@ -253,13 +274,13 @@ static int open_state(lua_State *L)
     return 0;
 }
 
-lua_State *rotor__new_state(const rotor__parcel *paths)
+lua_State *rotor__new_state(rotor__parcel *paths)
 {
     lua_State *L = luaL_newstate();
     if (!L)
         return NULL;
     lua_pushcfunction(L, open_state);
-    lua_pushlightuserdata(L, (void *)paths);
+    lua_pushlightuserdata(L, paths);
     if (lua_pcall(L, 1, 0, 0) == LUA_OK)
         return L;
     lua_close(L);

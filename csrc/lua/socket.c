@@ -44,7 +44,7 @@ static int socket_send(lua_State *L)
 {
     rotor__socket_object *object = rotor__lua_check(L, 1, &rotor__kind_socket);
     size_t n;
-    const char *data = luaL_checklstring(L, 2, &n);
+    const char *data = rotor__lua_check_bytes(L, 2, &n);
     const char *text = lua_isnoneornil(L, 3) ? NULL : rotor__lua_check_address(L, 3);
     const rotor_address *to = NULL;
     int error = 0;

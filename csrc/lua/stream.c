@@ -15,18 +15,18 @@ static rotor__lua_stream *check_open(lua_State *L)
 
 /* -- bytes ------------------------------------------------------------------------------------- */
 
-/* [-0, +1 or 3, e] write(...) strings */
+/* [-0, +1 or 3, e] write(...) strings and bufs */
 static int stream_write(lua_State *L)
 {
     rotor__stream_object *object = rotor__lua_check(L, 1, &rotor__kind_stream);
     int last = lua_gettop(L);
+    size_t len;
     for (int i = 2; i <= last; i++)
-        luaL_checkstring(L, i);
+        (void)rotor__lua_check_bytes(L, i, &len);
     if (!object->s)
         return rotor__lua_fail(L, ROTOR_ECLOSED);
     for (int i = 2; i <= last; i++) {
-        size_t len;
-        const char *data = lua_tolstring(L, i, &len);
+        const char *data = rotor__lua_check_bytes(L, i, &len);
         int error = rotor_stream_write(&object->s->stream, data, len);
         if (error)
             return rotor__lua_fail(L, error);
@@ -35,44 +35,28 @@ static int stream_write(lua_State *L)
     return 1;
 }
 
-/* [-0, +0, v] The count at index 2 (absent: all), which must be in the input. */
-static size_t check_count(lua_State *L, const rotor_buf *input)
-{
-    size_t have = rotor_buf_len(input);
-    lua_Integer n = luaL_optinteger(L, 2, (lua_Integer)have);
-    if (n < 0 || (size_t)n > have) {
-        lua_pushfstring(L, "%I bytes asked for, the input holds %I", (LUAI_UACINT)n,
-                        (LUAI_UACINT)have);
-        luaL_argerror(L, 2, lua_tostring(L, -1));
-    }
-    return (size_t)n;
-}
-
 /* [-0, +1, e] take([n]): the first n bytes of the input, consumed */
 static int stream_take(lua_State *L)
 {
-    rotor_buf *input = rotor_stream_input(&check_open(L)->stream);
-    size_t n = check_count(L, input);
-    lua_pushlstring(L, rotor_buf_data(input), n);
-    rotor_buf_consume(input, n);
-    return 1;
+    return rotor__lua_buf_take(L, rotor_stream_input(&check_open(L)->stream));
 }
 
 /* [-0, +1, e] peek([n]) */
 static int stream_peek(lua_State *L)
 {
-    rotor_buf *input = rotor_stream_input(&check_open(L)->stream);
-    lua_pushlstring(L, rotor_buf_data(input), check_count(L, input));
-    return 1;
+    return rotor__lua_buf_peek(L, rotor_stream_input(&check_open(L)->stream));
 }
 
 /* [-0, +0, e] consume(n) */
 static int stream_consume(lua_State *L)
 {
-    rotor_buf *input = rotor_stream_input(&check_open(L)->stream);
-    luaL_checkinteger(L, 2);
-    rotor_buf_consume(input, check_count(L, input));
-    return 0;
+    return rotor__lua_buf_consume(L, rotor_stream_input(&check_open(L)->stream));
+}
+
+/* [-0, +1, e] split([n]): the first n bytes of the input, consumed, in a buf */
+static int stream_split(lua_State *L)
+{
+    return rotor__lua_buf_split(L, rotor_stream_input(&check_open(L)->stream));
 }
 
 /* [-0, +1, e] #stream: bytes of input */
@@ -349,6 +333,7 @@ static const luaL_Reg methods[] = {{"write", stream_write},
                                    {"take", stream_take},
                                    {"peek", stream_peek},
                                    {"consume", stream_consume},
+                                   {"split", stream_split},
                                    {"unsent", stream_unsent},
                                    {"shutdown", stream_shutdown},
                                    {"expect_bytes", stream_expect_bytes},

@@ -187,20 +187,20 @@ static int written(lua_State *L, int status, lua_KContext context)
     return 1;
 }
 
-/* [-0, +1 or 3, e] write(...) strings: waits while too much is unsent */
+/* [-0, +1 or 3, e] write(...) strings and bufs: waits while too much is unsent */
 static int conn_write(lua_State *L)
 {
     rotor__conn *c = rotor__conn_check(L);
     int last = lua_gettop(L);
+    size_t len;
     for (int i = 2; i <= last; i++)
-        luaL_checkstring(L, i);
+        (void)rotor__lua_check_bytes(L, i, &len);
     rotor__task *t = rotor__conn_task(L, c->cell.ll);
     rotor__conn_stream *s = rotor__conn_stream_of(c);
     if (c->closed || !s)
         return fail_write(L, c);
     for (int i = 2; i <= last; i++) {
-        size_t len;
-        const char *data = lua_tolstring(L, i, &len);
+        const char *data = rotor__lua_check_bytes(L, i, &len);
         int error = rotor_stream_write(&s->stream, data, len);
         if (error)
             return rotor__lua_fail(L, error);

@@ -265,7 +265,7 @@ static int send_it(lua_State *L, rotor__task *t)
     rotor_address to;
     rotor_host host;
     size_t n;
-    const char *data = lua_tolstring(L, 2, &n);
+    const char *data = rotor__lua_check_bytes(L, 2, &n);
     if (!s)
         return rotor__lua_fail(L, ROTOR_ECLOSED);
     int error = text ? rotor_address_parse(text, &to, &host) : 0;
@@ -285,7 +285,8 @@ static int send_it(lua_State *L, rotor__task *t)
 static int udp_send(lua_State *L)
 {
     const udp *u = check_udp(L, 1);
-    luaL_checkstring(L, 2);
+    size_t n;
+    (void)rotor__lua_check_bytes(L, 2, &n);
     if (!lua_isnoneornil(L, 3))
         (void)rotor__lua_check_address(L, 3);
     lua_settop(L, 3);

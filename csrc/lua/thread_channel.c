@@ -94,11 +94,11 @@ static int poll_receive(lua_State *L, int index)
     return error == UV_EAGAIN ? -1 : received(L, ch, error, item);
 }
 
-/* [-0, +1 or 2, m] Whether it could be sent. */
+/* [-0, +1 or 2, m] Whether it could be sent; if not, what has moved is back. */
 static int sent(lua_State *L, int error, rotor__parcel *parcel)
 {
     if (error)
-        rotor__parcel_free(parcel);
+        rotor__parcel_return(parcel);
     if (error == ROTOR_ECLOSED)
         return push_closed(L);
     return rotor__lua_result(L, error);
@@ -116,7 +116,7 @@ static int poll_send(lua_State *L, int index)
     rotor__parcel *parcel = rotor__pack(L, index + 1, "msg");
     int error = rotor__thread_queue_send(ch->queue, &parcel->item);
     if (error == UV_EAGAIN) {
-        rotor__parcel_free(parcel);
+        rotor__parcel_return(parcel);
         return -1;
     }
     return sent(L, error, parcel);
@@ -387,7 +387,7 @@ static void push_channel(lua_State *L, void *queue)
 }
 
 const rotor__passage rotor__passage_channel = {&kind_channel, take_channel, release_channel,
-                                               push_channel};
+                                               push_channel, NULL};
 
 static const luaL_Reg methods[] = {{"send", channel_send},
                                    {"try_send", channel_try_send},

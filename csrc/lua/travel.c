@@ -10,10 +10,14 @@
 #include "../core/alloc.h"
 #include "travel.h"
 
-static const rotor__passage *const passages[] = {
-    &rotor__passage_channel, &rotor__passage_notifier, &rotor__passage_port,
-    &rotor__passage_counter, &rotor__passage_dict,
-};
+enum { KINDS = 6 };
+
+/* To one receiver, and to several. */
+static const rotor__passage *const passages[2][KINDS] = {
+    {&rotor__passage_channel, &rotor__passage_notifier, &rotor__passage_port,
+     &rotor__passage_counter, &rotor__passage_dict, &rotor__passage_buf},
+    {&rotor__passage_channel, &rotor__passage_notifier, &rotor__passage_port,
+     &rotor__passage_counter, &rotor__passage_dict, &rotor__passage_buf_copy}};
 
 void rotor__parcel_free(rotor__parcel *parcel)
 {
@@ -23,6 +27,28 @@ void rotor__parcel_free(rotor__parcel *parcel)
         parcel->carried[i].passage->release(parcel->carried[i].thing);
     rotor_free(parcel->carried);
     rotor_free(parcel);
+}
+
+void rotor__parcel_return(rotor__parcel *parcel)
+{
+    for (uint32_t i = 0; i < parcel->objects; i++) {
+        struct rotor__carried *c = &parcel->carried[i];
+        if (c->passage->moving) {
+            c->passage->moving->restore(c->origin, c->thing);
+            c->thing = NULL;
+        }
+    }
+    rotor__parcel_free(parcel);
+}
+
+/* Nothing can fail any more. */
+static void depart(rotor__parcel *parcel)
+{
+    for (uint32_t i = 0; i < parcel->objects; i++) {
+        struct rotor__carried *c = &parcel->carried[i];
+        if (c->passage->moving)
+            c->thing = c->passage->moving->depart(c->origin, c->thing);
+    }
 }
 
 /* -- packing ----------------------------------------------------------------------------------- */
@@ -38,6 +64,7 @@ typedef struct packer {
     size_t *sizes; /* where the size of each table stands */
     size_t room;   /* in `sizes` */
     uint32_t at;   /* the number of the table that is being packed */
+    bool copies;   /* nothing is to move */
     const char *name;
     char why[80];
 } packer;
@@ -261,8 +288,8 @@ static void add_object(lua_State *L, packer *p, bool is_key)
 {
     const rotor__passage *passage = NULL;
     void *object = NULL;
-    for (size_t i = 0; i < sizeof passages / sizeof *passages && !object; i++) {
-        passage = passages[i];
+    for (size_t i = 0; i < KINDS && !object; i++) {
+        passage = passages[p->copies][i];
         object = rotor__lua_test(L, -1, passage->kind);
     }
     if (!object)
@@ -279,7 +306,7 @@ static void add_object(lua_State *L, packer *p, bool is_key)
                 luaL_error(L, "not enough memory");
             p->parcel->carried = carried;
         }
-        carried[n] = (struct rotor__carried){passage, passage->take(L, object)};
+        carried[n] = (struct rotor__carried){passage, passage->take(L, object), object};
         p->parcel->objects = n + 1;
         number = -1 - (lua_Integer)n;
         note(L, number);
@@ -388,11 +415,11 @@ static bool is_plain(lua_State *L, int index, size_t *size)
     }
 }
 
-rotor__parcel *rotor__pack(lua_State *L, int index, const char *name)
+static rotor__parcel *pack_value(lua_State *L, int index, const char *name, bool copies)
 {
     size_t size = FIRST_SIZE;
     bool plain = is_plain(L, index, &size);
-    packer p = {.capacity = size, .name = name};
+    packer p = {.capacity = size, .name = name, .copies = copies};
     luaL_checkstack(L, 4, "not enough memory");
     lua_pushvalue(L, index);
     p.parcel = rotor_alloc(sizeof *p.parcel + size);
@@ -413,5 +440,16 @@ rotor__parcel *rotor__pack(lua_State *L, int index, const char *name)
         rotor__parcel_free(p.parcel);
         lua_error(L);
     }
+    depart(p.parcel);
     return p.parcel;
+}
+
+rotor__parcel *rotor__pack(lua_State *L, int index, const char *name)
+{
+    return pack_value(L, index, name, false);
+}
+
+rotor__parcel *rotor__pack_copies(lua_State *L, int index, const char *name)
+{
+    return pack_value(L, index, name, true);
 }

@@ -1,9 +1,9 @@
-/* Values that travel between Lua states, by copy: packed in the one, unpacked in the other.
+/* Values that travel between Lua states: packed in the one, unpacked in the other.
 **
-** nil, booleans, numbers, strings and NULL as a light userdata travel, tables of them, with cycles and
-** whatever they share, and the objects of rotor's that may be used from any thread, which go by
-** reference. Nothing else does: no function, coroutine or foreign userdata, and no table that has a
-** metatable, as what makes it more than a table would be lost on the way. */
+** nil, booleans, numbers, strings and NULL as a light userdata travel by copy, tables of them, with cycles and
+** whatever they share; the objects of rotor's that may be used from any thread go by reference; bufs move, and
+** their sender's are empty from then on. Nothing else travels: no function, coroutine or foreign userdata, and no
+** table that has a metatable, as what makes it more than a table would be lost on the way. */
 #ifndef ROTOR_LUA_TRAVEL_H
 #define ROTOR_LUA_TRAVEL_H
 
@@ -20,37 +20,57 @@ typedef struct rotor__parcel {
     char bytes[];
 } rotor__parcel;
 
-/* [-0, +0, e] Pack the value at `index`. What cannot travel throws an error that names the path to it,
-** which begins with `name`: "msg.handlers[2] is a function". */
+/* [-0, +0, e] Pack the value at `index` for one receiver. What cannot travel throws an error that names the path
+** to it, which begins with `name`: "msg.handlers[2] is a function"; then nothing has moved. */
 rotor__parcel *rotor__pack(lua_State *L, int index, const char *name);
 
-/* [-0, +1, m] Unpack it, as often as one likes. Makes the room that it needs on the stack. */
-void rotor__unpack(lua_State *L, const rotor__parcel *parcel);
+/* [-0, +0, e] The same for as many receivers as one likes: nothing moves, and what else would is copied. */
+rotor__parcel *rotor__pack_copies(lua_State *L, int index, const char *name);
+
+/* [-0, +1, m] Unpack it: once, unless it was packed for several, who may do so at the same time. What it throws for
+** want of memory leaves it as it was. Makes the room that it needs on the stack. */
+void rotor__unpack(lua_State *L, rotor__parcel *parcel);
 
 /* Any thread, with or without a Lua state. NULL is fine. */
 void rotor__parcel_free(rotor__parcel *parcel);
 
-/* How the objects of a kind travel. What they are about is counted by references. */
+/* The same, but what has moved is where it was again. Only by who has packed it and has done nothing in that Lua
+** state since then, with the value still in reach of it. */
+void rotor__parcel_return(rotor__parcel *parcel);
+
+/* What is done last, of what moves, when nothing can fail any more: on packing, or to undo that, and on
+** unpacking. */
+typedef struct rotor__moving {
+    /* What is on its way instead of `thing`. */
+    void *(*depart)(void *object, void *thing);
+    void (*restore)(void *object, void *thing);
+    void (*arrive)(void *object, void *thing);
+} rotor__moving;
+
+/* How the objects of a kind travel. */
 typedef struct rotor__passage {
     const rotor__kind *kind;
-    /* [-0, +0, e] Another reference to what the object is about. */
+    /* [-0, +0, e] Another reference to what the object is about; of what moves, what it needs on the way. */
     void *(*take)(lua_State *L, void *object);
-    /* Give it back. Any thread. */
+    /* Give it back. Any thread. NULL is fine. */
     void (*release)(void *thing);
-    /* [-0, +1, m] An object of this state that has a reference of its own. */
+    /* [-0, +1, m] An object of this state that has a reference of its own; of what moves, one to move into. */
     void (*push)(lua_State *L, void *thing);
+    const rotor__moving *moving; /* NULL: it does not move */
 } rotor__passage;
 
 /* The kinds that travel; each is in the file of its kind. */
 extern const rotor__passage rotor__passage_notifier, rotor__passage_port;
 extern const rotor__passage rotor__passage_counter, rotor__passage_dict;
 extern const rotor__passage rotor__passage_channel;
+extern const rotor__passage rotor__passage_buf, rotor__passage_buf_copy;
 
 /* -- between travel.c and unpack.c --------------------------------------------------------------- */
 
 struct rotor__carried {
     const rotor__passage *passage;
     void *thing;
+    void *origin; /* the object, while the parcel can be returned */
 };
 
 enum rotor__tag {

@@ -111,7 +111,21 @@ static void fill(lua_State *L, unpacker *u, int index, uint32_t in_order, uint32
     }
 }
 
-void rotor__unpack(lua_State *L, const rotor__parcel *parcel)
+/* [-0, +0, -] Nothing can fail any more. */
+static void arrive(lua_State *L, const unpacker *u)
+{
+    for (uint32_t i = 0; i < u->parcel->objects; i++) {
+        struct rotor__carried *c = &u->parcel->carried[i];
+        if (!c->passage->moving)
+            continue;
+        lua_rawgeti(L, u->seen, -1 - (lua_Integer)i);
+        c->passage->moving->arrive(lua_touserdata(L, -1), c->thing);
+        c->thing = NULL;
+        lua_pop(L, 1);
+    }
+}
+
+void rotor__unpack(lua_State *L, rotor__parcel *parcel)
 {
     unpacker u = {.parcel = parcel, .next = parcel->bytes};
     luaL_checkstack(L, 8, "not enough memory");
@@ -135,6 +149,7 @@ void rotor__unpack(lua_State *L, const rotor__parcel *parcel)
         lua_pop(L, 1);
     }
     if (!single) {
+        arrive(L, &u);
         lua_replace(L, top + 1);
         lua_settop(L, top + 1);
     }

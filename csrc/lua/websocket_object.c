@@ -16,7 +16,7 @@ static rotor__lua_websocket *check_open(lua_State *L)
 static rotor_text check_text(lua_State *L, int index)
 {
     rotor_text text;
-    text.data = luaL_checklstring(L, index, &text.len);
+    text.data = rotor__lua_check_bytes(L, index, &text.len);
     return text;
 }
 

@@ -63,6 +63,11 @@ function rotor.diagram(protocol) end
 ---@return string? name ELOAD: it is none; EVERSION: for another rotor; EINVAL: one that cannot begin
 function rotor.load(path) end
 
+--- A buf, with those bytes in it.
+---@param ... rotor.Data
+---@return rotor.Buf
+function rotor.buf(...) end
+
 --- Make a loop of its own. Close it when it is not needed any more, which `local loop <close>`
 --- does.
 ---@param options? rotor.LoopOptions
@@ -588,7 +593,7 @@ function Io:want(events) end
 function Io:read(n) end
 
 --- Write as much as there is room for.
----@param bytes string
+---@param bytes rotor.Data
 ---@return integer? n how many bytes that was
 ---@return string? message
 ---@return string? name EAGAIN: there is no room now; EPIPE: there is nobody who reads
@@ -666,7 +671,7 @@ function Io:close() end
 local Stream = {}
 
 --- Append to the output. All that is written in one transition leaves in one write.
----@param ... string|number
+---@param ... rotor.Data
 ---@return true?
 ---@return string? message
 ---@return string? name ECLOSED: it has ended, or nothing more can be sent
@@ -686,6 +691,11 @@ function Stream:peek(n) end
 --- Drop the first n bytes of the input.
 ---@param n integer
 function Stream:consume(n) end
+
+--- The same as take, but in a buf.
+---@param n? integer
+---@return rotor.Buf
+function Stream:split(n) end
 
 --- How many bytes of output have not left yet.
 ---@return integer
@@ -834,7 +844,7 @@ local Socket = {}
 
 --- Send one datagram, to an address (no name) or to the peer. That it was sent does not say that it
 --- arrives.
----@param data string|number
+---@param data rotor.Data
 ---@param to? string|integer
 ---@return true?
 ---@return string? message
@@ -1246,9 +1256,9 @@ local Response = {}
 --- Answer: `res:send(200, "body")`, `res:send("body")`, `res:send(404)`. Once; a second time
 --- throws. The body may be a function, which is called for one piece after the other, as fast as the
 --- client takes them, until it returns nil.
----@overload fun(self: rotor.http.Response, body?: string|number|fun(): string?): true?, string?, string?
+---@overload fun(self: rotor.http.Response, body?: rotor.Data|fun(): string?): true?, string?, string?
 ---@param status integer? 200 to 599; the one of status(), or 200
----@param body? string|number|fun(): string?
+---@param body? rotor.Data|fun(): string?
 ---@return true?
 ---@return string? message
 ---@return string? name ECLOSED: the client has left, or has been answered 503
@@ -1264,14 +1274,14 @@ function Response:send(status, body) end
 function Response:start(status) end
 
 --- Write some of the body. A task waits when more than 64 KiB are unsent until the client has taken most of it.
----@param ... string|number
+---@param ... rotor.Data
 ---@return true?
 ---@return string? message
 ---@return string? name ECLOSED: the client has left
 function Response:write(...) end
 
 --- Write the rest, if any, and end the body.
----@param ... string|number
+---@param ... rotor.Data
 ---@return true?
 ---@return string? message
 ---@return string? name
@@ -1452,14 +1462,14 @@ function Call:done() end
 function Call:error(value) end
 
 --- Write some of a streamed body, from body_wanted on. What the server does not take is kept in memory.
----@param ... string|number
+---@param ... rotor.Data
 ---@return true?
 ---@return string? message
 ---@return string? name ECLOSED: the server wants no more of it, or the call is over
 function Call:write(...) end
 
 --- Write the rest, if any, and end the body.
----@param ... string|number
+---@param ... rotor.Data
 ---@return true?
 ---@return string? message
 ---@return string? name
@@ -1559,7 +1569,7 @@ function Straight:recv(seconds) end
 function Straight:messages() end
 
 --- Send a text, which has to be UTF-8, or binary data. Waits while more than 64 KiB are unsent.
----@param data string|number
+---@param data rotor.Data
 ---@param kind? "text"|"binary" "text"
 ---@return true?
 ---@return string? message
@@ -1624,13 +1634,13 @@ function Straight:close(code, reason) end
 local WebSocket = {}
 
 --- Send a text, which has to be UTF-8; all that is sent in one transition leaves in one write.
----@param text string|number
+---@param text rotor.Data
 ---@return true?
 ---@return string? message
 ---@return string? name ECLOSED: it is closed, or closing
 function WebSocket:send(text) end
 
----@param data string|number
+---@param data rotor.Data
 ---@return true?
 ---@return string? message
 ---@return string? name
@@ -1638,7 +1648,7 @@ function WebSocket:send_binary(data) end
 
 --- Send a part of a message, the first or the next; the first says what kind it is. Until the last was
 --- sent no other message can be.
----@param data string|number
+---@param data rotor.Data
 ---@param last boolean
 ---@param kind? "text"|"binary" "text"
 ---@return true?
@@ -2121,9 +2131,9 @@ function TaskConn:read_all(max, seconds) end
 ---@return fun(): string?, string?, string?
 function TaskConn:lines(max) end
 
---- Write strings. Waits while 64 KiB or more are unsent, until half of that is; what it was given is sent
+--- Write all that it is given. Waits while 64 KiB or more are unsent, until half of that is; what it was given is sent
 --- also if that wait is canceled.
----@param ... string|number
+---@param ... rotor.Data
 ---@return true?
 ---@return string? message
 ---@return string? name
@@ -2210,7 +2220,7 @@ function TaskUdp:recv(seconds) end
 
 --- Send a datagram, to an address (no name) or to the peer. Waits while the system has no room for it. That
 --- it was sent does not say that it arrives.
----@param data string|number
+---@param data rotor.Data
 ---@param to? string|integer
 ---@return true?
 ---@return string? message
@@ -2438,12 +2448,56 @@ function Barrier:wait(seconds) end
 
 --------------------------------------------------------------------------------------------------
 
+--- Bytes for whatever writes or sends. What is in a buf stays there; a number is written as in Lua.
+---@alias rotor.Data string|number|rotor.Buf
+
+--- Bytes that are appended at the back and taken at the front, without a new string for each step: `#buf` tells
+--- how many there are. Sent to another thread they are not copied, they move, and this buf is empty. Its memory goes when
+--- it is empty, or collected; or at once at the end of the block with `local buf <close>`.
+---@class rotor.Buf
+---@operator len: integer
+local Buf = {}
+
+--- Append strings, numbers, and what is in other bufs.
+---@param ... rotor.Data
+function Buf:append(...) end
+
+--- How many bytes are before the first occurrence of the delimiter that begins behind the first `offset` bytes; nil if
+--- it is not there. A search that is repeated when more has come looks only at what is new. With a line that ends
+--- in "\n" in front, `buf:take(buf:find "\n")` is the line.
+---@param delimiter string
+---@param offset? integer 0
+---@return integer?
+function Buf:find(delimiter, offset) end
+
+--- The first n bytes (all of them by default), consumed.
+---@param n? integer
+---@return string
+function Buf:take(n) end
+
+--- The same, but they stay.
+---@param n? integer
+---@return string
+function Buf:peek(n) end
+
+--- The same as take, but in a buf of their own.
+---@param n? integer
+---@return rotor.Buf
+function Buf:split(n) end
+
+--- Drop the first n bytes.
+---@param n integer
+function Buf:consume(n) end
+
+--------------------------------------------------------------------------------------------------
+
 --- Threads: what crosses them, and what they share. `local threads = require "rotor.threads"`, or
 --- `rotor.threads`.
 ---
 --- A value crosses by copy: nil, booleans, numbers, strings, and tables of them, with cycles and
 --- whatever they share. What threads may share goes by reference: counters, dictionaries, the
---- channels made here, ports and notifiers. Nothing else crosses, no function, and no table with a
+--- channels made here, ports and notifiers. A buf moves: here it is empty once it is sent, and as it was if it could not
+--- be. Where there may be several receivers (the arguments of rotor.threads, copy()) it is copied. Nothing else crosses, no function, and no table with a
 --- metatable; trying to is an error that names the path: "msg.handlers[2] is a function".
 ---
 --- Called, it starts threads, each with a Lua state and a default loop of its own, that look for
