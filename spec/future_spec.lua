@@ -348,6 +348,20 @@ describe("a future", function()
         "bad argument #1 to 'map' (function expected, got no value)")
     end)
 
+    it("takes a future that a task is about to be told of", function()
+      local first_port, first = loop:future()
+      local port, future = loop:future()
+      local mapped, awaited
+      loop:spawn(function() awaited = table.pack(future:await()) end)
+      local _ = first:map(function() mapped = future:map(function(value) return value + 1 end) end)
+      loop:turn()
+      first_port:set(0)
+      port:set(1)
+      loop:run()
+      assert.equal(2, mapped:get())
+      assert.equal("ECANCELED", awaited[3])
+    end)
+
     it("a thousand times is no strain", function()
       local future = ready(0)
       for _ = 1, 1000 do future = future:map(function(n) return n + 1 end) end

@@ -62,7 +62,8 @@ int rotor__future_error(int code)
 static void deliver_to_follower(rotor__letter *letter, rotor_loop *loop)
 {
     rotor_future *f = ROTOR__CONTAINER(letter, rotor_future, letter);
-    if (loop && !atomic_load(&f->dropped) && f->follow) /* it may not be followed any more */
+    f->announced = false;
+    if (loop && !atomic_load(&f->dropped) && f->follow) /* by whoever follows it by now */
         f->follow(f, f->context);
     rotor__future_unref(f);
 }
@@ -70,7 +71,10 @@ static void deliver_to_follower(rotor__letter *letter, rotor_loop *loop)
 /* `f` has been resolved. */
 static void announce(rotor_future *f)
 {
+    if (f->follow && f->announced)
+        return;
     if (f->follow) {
+        f->announced = true;
         f->letter.deliver = deliver_to_follower;
         rotor__loop_post(f->loop, &rotor__future_ref(f)->letter);
     } else {

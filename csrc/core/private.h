@@ -224,6 +224,7 @@ struct rotor_future {
     atomic_uint refs;     /* of the future's holder, its port, and the letter on its way */
     atomic_bool dropped;  /* by its holder */
     bool resolved;        /* in the loop's thread: `status` and `value` have arrived */
+    bool announced;       /* the letter is on its way to who follows it */
     int status;
     void *value;
     void (*destroy)(void *value);
