@@ -93,8 +93,14 @@ function scenes.locks()
 end
 
 function scenes.threads()
-  if outward:send({ id = random(1000), text = ("x"):rep(random(100)) }, short()) then
+  local text = ("x"):rep(random(100))
+  local port, future = rotor.future()
+  local message = { text = text, buf = rotor.buf(text), future = future }
+  if outward:send(message, short()) then
     count "messages sent"
+    port:set { #text }
+  else
+    assert(message.buf:take() == text and future:status() == "pending")
   end
 end
 
@@ -177,7 +183,11 @@ local function serve()
 end
 
 local function count_messages()
-  for _ in homeward do count "messages received" end
+  for message in homeward do
+    assert(message.buf:take() == message.text)
+    assert(assert(message.future:await())[1] == #message.text)
+    count "messages received"
+  end
 end
 
 -- -- looking --------------------------------------------------------------------------------------

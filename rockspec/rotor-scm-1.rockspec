@@ -90,6 +90,7 @@ build = {
         "csrc/lua/dump.c",
         "csrc/lua/future.c",
         "csrc/lua/future_combine.c",
+        "csrc/lua/future_travel.c",
         "csrc/lua/handle.c",
         "csrc/lua/http.c",
         "csrc/lua/http_answer.c",

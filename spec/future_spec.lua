@@ -182,7 +182,7 @@ describe("a future", function()
   end)
 
   it("is of no use after cancel", function()
-    local gone = "the future was canceled or went into a combinator"
+    local gone = "the future was canceled, was sent or went into a combinator"
     local port, future = loop:future()
     future:cancel()
     future:cancel()
@@ -335,14 +335,14 @@ describe("a future", function()
       end)
       loop:run()
       assert.has_error(function() future:get() end,
-        "the future was canceled or went into a combinator")
+        "the future was canceled, was sent or went into a combinator")
     end)
 
     it("takes the future that it follows", function()
       local source = ready(1)
       local future = source:map(function(n) return n end)
       assert.has_error(function() source:get() end,
-        "the future was canceled or went into a combinator")
+        "the future was canceled, was sent or went into a combinator")
       future:cancel()
       assert.has_error(function() ready(1):map() end,
         "bad argument #1 to 'map' (function expected, got no value)")
@@ -414,7 +414,7 @@ describe("a future", function()
       local future = ready(1):and_then(function() return inner end)
       loop:run()
       local reason = "the function of and_then returned a future that "
-      assert.same({ nil, reason .. "was canceled or went into a combinator", "ELUA" },
+      assert.same({ nil, reason .. "was canceled, was sent or went into a combinator", "ELUA" },
         { future:get() })
       scene.error()
       local port, foreign = scene.loop():future()
@@ -531,10 +531,10 @@ describe("a future", function()
       local _, gone = loop:future()
       gone:cancel()
       for _, case in ipairs {
-        { { one, two, one }, "item 3 was canceled, went into a combinator, or stands in the table "
-          .. "twice" },
-        { { one, gone }, "item 2 was canceled, went into a combinator, or stands in the table "
-          .. "twice" },
+        { { one, two, one }, "item 3 was canceled, was sent, went into a combinator, or stands in "
+          .. "the table twice" },
+        { { one, gone }, "item 2 was canceled, was sent, went into a combinator, or stands in "
+          .. "the table twice" },
         { { one, foreign }, "item 2 is a future of another loop" },
         { { one, 42 }, "item 2 is not a future" },
       } do

@@ -79,6 +79,56 @@ describe("threads", function()
     assert.is_nil(select(2, crew:join()))
   end)
 
+  it("wait for each other's futures, some of which are canceled or come late", function()
+    -- Each thread sends futures to the next, and sets them once they are sent.
+    local N, EACH = 3, 200
+    local channels = {}
+    for i = 1, N do channels[i] = threads.channel(2) end
+    local crew = threads(N, function(me, all, each)
+      local r = require "rotor"
+      local t = require "rotor.task"
+      local to, from = all[me % #all + 1], all[me]
+      local count = { set = 0, canceled = 0, got = 0, dropped = 0, late = 0 }
+      t.spawn(function()
+        for i = 1, each do
+          local port, future = r.future()
+          if i % 4 == 0 then port:set(i) end
+          to:send(i % 3 == 0 and { future } or future)
+          if i % 4 ~= 0 and i % 5 == 0 then t.yield() end
+          if i % 4 ~= 0 then
+            local way = port:canceled() and "canceled" or "set"
+            if not port:set { i } then way = "canceled" end
+            count[way] = count[way] + 1
+          end
+        end
+      end)
+      t.spawn(function()
+        for i = 1, each do
+          local future = from:recv()
+          if type(future) == "table" then future = future[1] end
+          if i % 7 == 0 then
+            future:cancel()
+            count.dropped = count.dropped + 1
+          else
+            t.spawn(function()
+              local value = assert(future:await())
+              assert((type(value) == "table" and value[1] or value) == i)
+              count.got = count.got + 1
+            end)
+          end
+        end
+      end)
+      return count
+    end, channels, EACH)
+    local results, errors = crew:join()
+    assert.is_nil(errors)
+    for i = 1, N do
+      local count = results[i]
+      assert.equal(EACH, count.got + count.dropped)
+      assert.equal(EACH // 4 * 3, count.set + count.canceled)
+    end
+  end)
+
   it("run their loops until there is nothing to do", function()
     local crew = threads(2, function(i)
       local result = {}

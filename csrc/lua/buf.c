@@ -217,8 +217,8 @@ static void push_empty(lua_State *L, void *nothing)
 }
 
 static const rotor__moving moving = {depart, arrive, arrive};
-const rotor__passage rotor__passage_buf = {&kind_buf, take_nothing, release_block, push_empty,
-                                           &moving};
+const rotor__passage rotor__passage_buf = {&kind_buf,     NULL,       take_nothing,
+                                           release_block, push_empty, &moving};
 
 /* To several, each gets a copy. */
 
@@ -241,8 +241,8 @@ static void push_copy(lua_State *L, void *block)
     copy(L, &b, push_buf(L));
 }
 
-const rotor__passage rotor__passage_buf_copy = {&kind_buf, take_copy, release_block, push_copy,
-                                                NULL};
+const rotor__passage rotor__passage_buf_to_several = {&kind_buf,     NULL,      take_copy,
+                                                      release_block, push_copy, NULL};
 
 static const luaL_Reg methods[] = {
     {"append", buf_append}, {"find", buf_find},       {"take", buf_take}, {"peek", buf_peek},

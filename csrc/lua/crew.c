@@ -219,7 +219,7 @@ static int l_start(lua_State *L)
     if (!c)
         return luaL_error(L, "not enough memory");
     c->paths = rotor__pack_paths(L);
-    c->program = rotor__pack_program_copies(L, 3);
+    c->program = rotor__pack_program(L, 3, ROTOR__TO_SEVERAL);
     int error = rotor__crew_start(c);
     if (error)
         return rotor__lua_fail(L, error);

@@ -52,8 +52,8 @@ static void push_notifier(lua_State *L, void *notifier)
     object->notifier = rotor_notifier_copy(notifier);
 }
 
-const rotor__passage rotor__passage_notifier = {&kind_notifier, take_notifier, release_notifier,
-                                                push_notifier, NULL};
+const rotor__passage rotor__passage_notifier = {&kind_notifier,   NULL,          take_notifier,
+                                                release_notifier, push_notifier, NULL};
 
 static int notifier_gc(lua_State *L)
 {
@@ -207,7 +207,8 @@ static void push_port(lua_State *L, void *data)
     atomic_fetch_add(&object->shared->refs, 1);
 }
 
-const rotor__passage rotor__passage_port = {&kind_port, take_port, release_port, push_port, NULL};
+const rotor__passage rotor__passage_port = {&kind_port,   NULL,      take_port,
+                                            release_port, push_port, NULL};
 
 /* [-0, +0, e] The value at `index` in a box. */
 static rotor__lua_box *box_value(lua_State *L, const port_object *object, int index,
@@ -218,7 +219,7 @@ static rotor__lua_box *box_value(lua_State *L, const port_object *object, int in
         lua_pushvalue(L, index);
         return rotor__lua_new_box(L, object->ll->vm);
     }
-    rotor__parcel *parcel = rotor__pack(L, index, name);
+    rotor__parcel *parcel = rotor__pack(L, index, name, ROTOR__TO_ONE);
     b = rotor__lua_box_parcel(parcel, false);
     if (!b) {
         rotor__parcel_return(parcel);
@@ -321,6 +322,8 @@ static int port_gc(lua_State *L)
 
 /* -- futures ----------------------------------------------------------------------------------- */
 
+const char rotor__lua_future_gone[] = "was canceled, was sent or went into a combinator";
+
 rotor__lua_future_object *rotor__lua_push_future(lua_State *L, rotor__lua_loop *ll)
 {
     rotor__lua_check_not_closing(L, ll->vm);
@@ -344,7 +347,7 @@ static rotor__lua_future_object *check_future(lua_State *L, int index)
 {
     rotor__lua_future_object *object = rotor__lua_check(L, index, &rotor__kind_future);
     if (!object->future)
-        luaL_error(L, "the future was canceled or went into a combinator");
+        luaL_error(L, "the future %s", rotor__lua_future_gone);
     return object;
 }
 

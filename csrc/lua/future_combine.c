@@ -9,7 +9,7 @@ static rotor__lua_future_object *check_source(lua_State *L)
 {
     rotor__lua_future_object *object = lua_touserdata(L, 1);
     if (!object->future)
-        luaL_error(L, "the future was canceled or went into a combinator");
+        luaL_error(L, "the future %s", rotor__lua_future_gone);
     if (!object->ll->loop)
         luaL_error(L, "the future's loop is closed");
     return object;
@@ -87,8 +87,7 @@ static int run_then(lua_State *D)
     }
     if (!next->future || next->ll != c->follower->ll)
         return luaL_error(D, "the function of and_then returned a future that %s",
-                          next->future ? "is of another loop"
-                                       : "was canceled or went into a combinator");
+                          next->future ? "is of another loop" : rotor__lua_future_gone);
     c->next = rotor__lua_take_future(next);
     return 0;
 }
@@ -259,7 +258,7 @@ static const char *refuse(const rotor__lua_future_object *item, const rotor__lua
     if (!item)
         return "is not a future";
     if (!item->future)
-        return "was canceled, went into a combinator, or stands in the table twice";
+        return "was canceled, was sent, went into a combinator, or stands in the table twice";
     return item->ll == ll ? NULL : "is a future of another loop";
 }
 

@@ -157,8 +157,7 @@ static bool take_future(lua_State *D, working *w)
         return false;
     if (!object->future || object->ll != w->lc->ll)
         luaL_error(D, "the function returned a future that %s",
-                   object->future ? "is of another loop"
-                                  : "was canceled or went into a combinator");
+                   object->future ? "is of another loop" : rotor__lua_future_gone);
     w->future = rotor__lua_take_future(object);
     return true;
 }

@@ -97,6 +97,7 @@ void rotor__lua_free_loop(rotor__lua_loop *ll)
         return;
     ll->loop = NULL;
     rotor__lua_drop_followers(ll);
+    rotor__lua_end_relays(ll);
     unref(ll, &ll->on_error);
     unref(ll, &ll->context);
     unref(ll, &ll->scope_object);
@@ -151,8 +152,7 @@ int rotor__lua_args(lua_State *L)
     return 1;
 }
 
-/* The loop of the task that runs, or that is to become one; or the default loop. */
-static rotor__lua_loop *present_loop(lua_State *L)
+rotor__lua_loop *rotor__lua_present_loop(lua_State *L)
 {
     const rotor__tasks *tasks = rotor__lua_vm(L)->tasks;
     if (tasks->running)
@@ -163,7 +163,7 @@ static rotor__lua_loop *present_loop(lua_State *L)
 rotor__lua_loop *rotor__lua_meant(lua_State *L)
 {
     const loop_object *object = rotor__lua_test(L, 1, &rotor__kind_loop);
-    rotor__lua_loop *ll = object ? object->ll : present_loop(L);
+    rotor__lua_loop *ll = object ? object->ll : rotor__lua_present_loop(L);
     if (!ll->loop)
         luaL_error(L, "the loop is closed");
     return ll;

@@ -8,6 +8,9 @@
 
 extern const rotor__kind rotor__kind_future;
 
+/* What became of a future whose object has none any more. */
+extern const char rotor__lua_future_gone[];
+
 typedef struct rotor__lua_box {
     rotor__vm *vm;
     int ref;
@@ -28,7 +31,7 @@ int rotor__lua_push_outcome(lua_State *L, int status, rotor__lua_box *box);
 typedef struct rotor__lua_future_object {
     rotor__object object;
     rotor__lua_loop *ll;
-    rotor_future *future; /* NULL once it was canceled or went into a combinator */
+    rotor_future *future; /* NULL once it was canceled, was sent or went into a combinator */
     rotor__waits waits;   /* of tasks */
     bool followed;        /* for those */
     /* Of what was asked for, as a response: the last task that waits for it, if it is unwound, cancels it. */

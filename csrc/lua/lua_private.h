@@ -38,8 +38,9 @@ typedef struct rotor__lua_loop {
     struct rotor__lua_watch *watchdog; /* NULL: it is off */
     struct rotor__lua_signal *signals; /* all that there can be; NULL: none was asked for */
     struct rotor__lua_follower *followers;
-    unsigned joins;    /* calls that wait for threads */
-    uint64_t drain_ms; /* what those have on SIGTERM */
+    struct rotor__lua_relay *relays; /* of futures that were sent */
+    unsigned joins;                  /* calls that wait for threads */
+    uint64_t drain_ms;               /* what those have on SIGTERM */
     struct rotor__lua_loop *next;
 } rotor__lua_loop;
 
@@ -186,6 +187,9 @@ extern const rotor__kind rotor__kind_loop, rotor__kind_handle;
 ** that loop, which must be open. */
 int rotor__lua_args(lua_State *L);
 rotor__lua_loop *rotor__lua_meant(lua_State *L);
+
+/* [-0, +0, e] The loop of the task that runs, or that is to become one; or the default loop. */
+rotor__lua_loop *rotor__lua_present_loop(lua_State *L);
 
 /* [-0, +1, m] The same handle each time, as long as anybody has it: it may be the key of a table. */
 void rotor__lua_push_handle(lua_State *L, rotor__lua_loop *ll, rotor_handle handle);
@@ -407,8 +411,9 @@ int rotor__lua_dial(rotor__lua_loop *ll, const char *address, const rotor_protoc
 
 /* -- futures (future.c) ------------------------------------------------------------------------ */
 
-/* The loop is closed: its futures' functions will not be called any more. */
+/* The loop is closed: its futures' functions will not be called any more, and those that were sent are resolved. */
 void rotor__lua_drop_followers(rotor__lua_loop *ll);
+void rotor__lua_end_relays(rotor__lua_loop *ll);
 
 /* -- functions of loops that live in other files ------------------------------------------------ */
 

@@ -177,7 +177,7 @@ static int run(lua_State *L)
         lua_rawseti(L, 2, i);
     lua_pushinteger(L, n);
     lua_setfield(L, 2, "n");
-    j->result = rotor__pack(L, 2, "results");
+    j->result = rotor__pack(L, 2, "results", ROTOR__TO_ONE);
     return 0;
 }
 
@@ -350,7 +350,7 @@ int rotor__lua_offload(lua_State *L)
     struct rotor__offloads *o = offloads_of(L, ll->vm);
     rotor__lua_future_object *object = rotor__lua_push_future(L, ll);
     lua_insert(L, 1);
-    rotor__parcel *program = rotor__pack_program(L, a + 1);
+    rotor__parcel *program = rotor__pack_program(L, a + 1, ROTOR__TO_POOL);
     job *j = (job *)rotor__future_make(sizeof *j, ll->loop, ll->loop->mailbox, rotor__lua_free_box,
                                        on_abandon);
     if (!j) {

@@ -85,32 +85,27 @@ static void push_program(lua_State *L)
     lua_rawseti(L, -2, ARGUMENTS);
 }
 
-static rotor__parcel *pack_value(lua_State *L, int index, const char *name, bool copies)
+/* [-1, +0, -] Where it goes, as is said last. */
+static rotor__receivers pop_receivers(lua_State *L)
 {
-    return copies ? rotor__pack_copies(L, index, name) : rotor__pack(L, index, name);
-}
-
-/* [-1, +0, -] Whether copies are wanted, as is said last. */
-static bool pop_copies(lua_State *L)
-{
-    bool copies = lua_toboolean(L, -1);
+    rotor__receivers to = (rotor__receivers)lua_tointeger(L, -1);
     lua_pop(L, 1);
-    return copies;
+    return to;
 }
 
-/* [function, arguments..., whether copies] */
+/* [function, arguments..., where it goes] */
 static int pack(lua_State *L)
 {
-    bool copies = pop_copies(L);
+    rotor__receivers to = pop_receivers(L);
     push_program(L);
-    lua_pushlightuserdata(L, pack_value(L, -1, "program", copies));
+    lua_pushlightuserdata(L, rotor__pack(L, -1, "program", to));
     return 1;
 }
 
 /* The same, to throw why it cannot be done, by the names of the upvalues and arguments. */
 static int explain(lua_State *L)
 {
-    bool copies = pop_copies(L);
+    rotor__receivers to = pop_receivers(L);
     int n = lua_gettop(L) - 1;
     for (int i = 1; !lua_iscfunction(L, 1) && lua_isfunction(L, 1); i++) {
         const char *name = lua_getupvalue(L, 1, i);
@@ -118,7 +113,7 @@ static int explain(lua_State *L)
             break;
         if (strcmp(name, "_ENV") != 0) {
             lua_pushfstring(L, "the function's upvalue %s", name);
-            rotor__parcel_return(pack_value(L, -2, lua_tostring(L, -1), copies));
+            rotor__parcel_return(rotor__pack(L, -2, lua_tostring(L, -1), to));
             lua_pop(L, 1);
         }
         lua_pop(L, 1);
@@ -128,34 +123,34 @@ static int explain(lua_State *L)
         lua_pushvalue(L, i + 1);
         lua_rawseti(L, -2, i);
     }
-    rotor__parcel_return(pack_value(L, -1, "args", copies));
+    rotor__parcel_return(rotor__pack(L, -1, "args", to));
     return 0;
 }
 
 /* [-0, +results or 1, m] Call `fn` with all from `index` on. */
-static int call(lua_State *L, lua_CFunction fn, int index, bool copies, int results)
+static int call(lua_State *L, lua_CFunction fn, int index, rotor__receivers to, int results)
 {
     int n = lua_gettop(L) - index + 1;
     luaL_checkstack(L, n + 2, "too many arguments");
     lua_pushcfunction(L, fn);
     for (int i = 0; i < n; i++)
         lua_pushvalue(L, index + i);
-    lua_pushboolean(L, copies);
+    lua_pushinteger(L, to);
     return lua_pcall(L, n + 1, results, 0);
 }
 
-static rotor__parcel *pack_program(lua_State *L, int index, bool copies)
+rotor__parcel *rotor__pack_program(lua_State *L, int index, rotor__receivers to)
 {
     if (lua_type(L, index) != LUA_TSTRING)
         luaL_checktype(L, index, LUA_TFUNCTION);
     if (lua_iscfunction(L, index) && lua_getupvalue(L, index, 1))
         luaL_argerror(L, index, "a function written in C that has upvalues cannot travel");
-    if (call(L, pack, index, copies, 1) == LUA_OK) {
+    if (call(L, pack, index, to, 1) == LUA_OK) {
         rotor__parcel *program = lua_touserdata(L, -1);
         lua_pop(L, 1);
         return program;
     }
-    if (call(L, explain, index, copies, 0) == LUA_OK)
+    if (call(L, explain, index, to, 0) == LUA_OK)
         lua_error(L); /* as it was: memory is short, say */
     luaL_error(
         L,
@@ -163,16 +158,6 @@ static rotor__parcel *pack_program(lua_State *L, int index, bool copies)
         "required inside of it",
         lua_tostring(L, -1));
     return NULL;
-}
-
-rotor__parcel *rotor__pack_program(lua_State *L, int index)
-{
-    return pack_program(L, index, false);
-}
-
-rotor__parcel *rotor__pack_program_copies(lua_State *L, int index)
-{
-    return pack_program(L, index, true);
 }
 
 rotor__parcel *rotor__pack_paths(lua_State *L)
@@ -186,7 +171,7 @@ rotor__parcel *rotor__pack_paths(lua_State *L)
         lua_setfield(L, -4, "cpath");
     }
     lua_pop(L, 2);
-    rotor__parcel *paths = rotor__pack_copies(L, -1, "package");
+    rotor__parcel *paths = rotor__pack(L, -1, "package", ROTOR__TO_SEVERAL);
     lua_pop(L, 1);
     return paths;
 }

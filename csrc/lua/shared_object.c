@@ -90,8 +90,8 @@ static void push_counter(lua_State *L, void *counter)
     object->counter = rotor__counter_ref(counter);
 }
 
-const rotor__passage rotor__passage_counter = {&kind_counter, take_counter, release_counter,
-                                               push_counter, NULL};
+const rotor__passage rotor__passage_counter = {&kind_counter,   NULL,         take_counter,
+                                               release_counter, push_counter, NULL};
 
 /* -- dictionaries ------------------------------------------------------------------------------ */
 
@@ -376,7 +376,8 @@ static void push_dict(lua_State *L, void *dict)
     object->dict = rotor__dict_ref(dict);
 }
 
-const rotor__passage rotor__passage_dict = {&kind_dict, take_dict, release_dict, push_dict, NULL};
+const rotor__passage rotor__passage_dict = {&kind_dict,   NULL,      take_dict,
+                                            release_dict, push_dict, NULL};
 
 /* -- copies ------------------------------------------------------------------------------------ */
 
@@ -390,7 +391,7 @@ static int unpack(lua_State *L)
 static int l_copy(lua_State *L)
 {
     luaL_checkany(L, 1);
-    rotor__parcel *parcel = rotor__pack_copies(L, 1, "value");
+    rotor__parcel *parcel = rotor__pack(L, 1, "value", ROTOR__TO_SEVERAL);
     lua_pushcfunction(L, unpack);
     lua_pushlightuserdata(L, parcel);
     int status = lua_pcall(L, 1, 1, 0);

@@ -187,7 +187,7 @@ int rotor__lua_future_await(lua_State *L)
     rotor__lua_future_object *object = check_future(L, 1);
     (void)rotor__lua_check_ms(L, 2);
     if (!object->future)
-        return luaL_error(L, "the future was canceled or went into a combinator");
+        return luaL_error(L, "the future %s", rotor__lua_future_gone);
     rotor__task *t = rotor__task_here(L);
     luaL_argcheck(L, rotor__task_ll(t) == object->ll, 1, "a future of another loop");
     int n = rotor__lua_poll_future(L, 1);

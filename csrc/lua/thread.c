@@ -148,7 +148,7 @@ static int run(lua_State *L)
     set_mailbox(t, rotor__lua_meant(L)->loop->mailbox); /* it may have closed the other */
     run_loop(L);
     lua_settop(L, 2);
-    t->result = rotor__pack(L, 2, "the thread's result");
+    t->result = rotor__pack(L, 2, "the thread's result", ROTOR__TO_ONE);
     return 0;
 }
 

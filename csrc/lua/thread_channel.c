@@ -113,7 +113,7 @@ static int poll_send(lua_State *L, int index)
     /* So that it is not packed in vain. */
     if (rotor__thread_queue_seems_full(ch->queue) && !rotor__thread_queue_is_closed(ch->queue))
         return -1;
-    rotor__parcel *parcel = rotor__pack(L, index + 1, "msg");
+    rotor__parcel *parcel = rotor__pack(L, index + 1, "msg", ROTOR__TO_ONE);
     int error = rotor__thread_queue_send(ch->queue, &parcel->item);
     if (error == UV_EAGAIN) {
         rotor__parcel_return(parcel);
@@ -287,7 +287,7 @@ static int channel_send(lua_State *L)
         rotor__task *t = rotor__task_here(L);
         return do_or_wait(L, t, &sending, rotor__task_deadline(t, ms), false);
     }
-    rotor__parcel *parcel = rotor__pack(L, 2, "msg");
+    rotor__parcel *parcel = rotor__pack(L, 2, "msg", ROTOR__TO_ONE);
     rotor__blocker *blocker = rotor__lua_vm(L)->blocker;
     return sent(L, rotor__thread_queue_send_blocking(ch->queue, &parcel->item, ms, blocker),
                 parcel);
@@ -386,8 +386,8 @@ static void push_channel(lua_State *L, void *queue)
     ch->queue = rotor__thread_queue_ref(queue);
 }
 
-const rotor__passage rotor__passage_channel = {&kind_channel, take_channel, release_channel,
-                                               push_channel, NULL};
+const rotor__passage rotor__passage_channel = {&kind_channel,   NULL,         take_channel,
+                                               release_channel, push_channel, NULL};
 
 static const luaL_Reg methods[] = {{"send", channel_send},
                                    {"try_send", channel_try_send},

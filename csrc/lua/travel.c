@@ -10,14 +10,20 @@
 #include "../core/alloc.h"
 #include "travel.h"
 
-enum { KINDS = 6 };
+enum { KINDS = 7 };
 
-/* To one receiver, and to several. */
-static const rotor__passage *const passages[2][KINDS] = {
-    {&rotor__passage_channel, &rotor__passage_notifier, &rotor__passage_port,
-     &rotor__passage_counter, &rotor__passage_dict, &rotor__passage_buf},
-    {&rotor__passage_channel, &rotor__passage_notifier, &rotor__passage_port,
-     &rotor__passage_counter, &rotor__passage_dict, &rotor__passage_buf_copy}};
+/* By where it goes. */
+static const rotor__passage *const passages[][KINDS] = {
+    [ROTOR__TO_ONE] = {&rotor__passage_channel, &rotor__passage_notifier, &rotor__passage_port,
+                       &rotor__passage_counter, &rotor__passage_dict, &rotor__passage_buf,
+                       &rotor__passage_future},
+    [ROTOR__TO_POOL] = {&rotor__passage_channel, &rotor__passage_notifier, &rotor__passage_port,
+                        &rotor__passage_counter, &rotor__passage_dict, &rotor__passage_buf,
+                        &rotor__passage_future_to_pool},
+    [ROTOR__TO_SEVERAL] = {&rotor__passage_channel, &rotor__passage_notifier, &rotor__passage_port,
+                           &rotor__passage_counter, &rotor__passage_dict,
+                           &rotor__passage_buf_to_several, &rotor__passage_future_to_several},
+};
 
 void rotor__parcel_free(rotor__parcel *parcel)
 {
@@ -64,7 +70,7 @@ typedef struct packer {
     size_t *sizes; /* where the size of each table stands */
     size_t room;   /* in `sizes` */
     uint32_t at;   /* the number of the table that is being packed */
-    bool copies;   /* nothing is to move */
+    rotor__receivers to;
     const char *name;
     char why[80];
 } packer;
@@ -289,11 +295,14 @@ static void add_object(lua_State *L, packer *p, bool is_key)
     const rotor__passage *passage = NULL;
     void *object = NULL;
     for (size_t i = 0; i < KINDS && !object; i++) {
-        passage = passages[p->copies][i];
+        passage = passages[p->to][i];
         object = rotor__lua_test(L, -1, passage->kind);
     }
     if (!object)
         refuse_object(L, p, is_key);
+    const char *why = passage->refusal ? passage->refusal(object) : NULL;
+    if (why)
+        refuse(L, p, is_key, why);
 
     know(L, p);
     lua_Integer number = number_of(L);
@@ -415,11 +424,11 @@ static bool is_plain(lua_State *L, int index, size_t *size)
     }
 }
 
-static rotor__parcel *pack_value(lua_State *L, int index, const char *name, bool copies)
+rotor__parcel *rotor__pack(lua_State *L, int index, const char *name, rotor__receivers to)
 {
     size_t size = FIRST_SIZE;
     bool plain = is_plain(L, index, &size);
-    packer p = {.capacity = size, .name = name, .copies = copies};
+    packer p = {.capacity = size, .name = name, .to = to};
     luaL_checkstack(L, 4, "not enough memory");
     lua_pushvalue(L, index);
     p.parcel = rotor_alloc(sizeof *p.parcel + size);
@@ -442,14 +451,4 @@ static rotor__parcel *pack_value(lua_State *L, int index, const char *name, bool
     }
     depart(p.parcel);
     return p.parcel;
-}
-
-rotor__parcel *rotor__pack(lua_State *L, int index, const char *name)
-{
-    return pack_value(L, index, name, false);
-}
-
-rotor__parcel *rotor__pack_copies(lua_State *L, int index, const char *name)
-{
-    return pack_value(L, index, name, true);
 }

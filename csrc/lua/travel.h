@@ -20,12 +20,16 @@ typedef struct rotor__parcel {
     char bytes[];
 } rotor__parcel;
 
-/* [-0, +0, e] Pack the value at `index` for one receiver. What cannot travel throws an error that names the path
-** to it, which begins with `name`: "msg.handlers[2] is a function"; then nothing has moved. */
-rotor__parcel *rotor__pack(lua_State *L, int index, const char *name);
+/* To whom it goes. */
+typedef enum rotor__receivers {
+    ROTOR__TO_ONE,
+    ROTOR__TO_POOL,   /* to one, which runs no loop */
+    ROTOR__TO_SEVERAL /* nothing moves, and what else would is copied */
+} rotor__receivers;
 
-/* [-0, +0, e] The same for as many receivers as one likes: nothing moves, and what else would is copied. */
-rotor__parcel *rotor__pack_copies(lua_State *L, int index, const char *name);
+/* [-0, +0, e] Pack the value at `index`. What cannot travel throws an error that names the path to it, which begins
+** with `name`: "msg.handlers[2] is a function"; then nothing has moved. */
+rotor__parcel *rotor__pack(lua_State *L, int index, const char *name, rotor__receivers to);
 
 /* [-0, +1, m] Unpack it: once, unless it was packed for several, who may do so at the same time. What it throws for
 ** want of memory leaves it as it was. Makes the room that it needs on the stack. */
@@ -50,6 +54,8 @@ typedef struct rotor__moving {
 /* How the objects of a kind travel. */
 typedef struct rotor__passage {
     const rotor__kind *kind;
+    /* Why it cannot: "is …"; NULL: it can. NULL itself: they always can. */
+    const char *(*refusal)(const void *object);
     /* [-0, +0, e] Another reference to what the object is about; of what moves, what it needs on the way. */
     void *(*take)(lua_State *L, void *object);
     /* Give it back. Any thread. NULL is fine. */
@@ -63,7 +69,9 @@ typedef struct rotor__passage {
 extern const rotor__passage rotor__passage_notifier, rotor__passage_port;
 extern const rotor__passage rotor__passage_counter, rotor__passage_dict;
 extern const rotor__passage rotor__passage_channel;
-extern const rotor__passage rotor__passage_buf, rotor__passage_buf_copy;
+extern const rotor__passage rotor__passage_buf, rotor__passage_buf_to_several;
+extern const rotor__passage rotor__passage_future;
+extern const rotor__passage rotor__passage_future_to_pool, rotor__passage_future_to_several;
 
 /* -- between travel.c and unpack.c --------------------------------------------------------------- */
 

@@ -956,6 +956,10 @@ function Port:watch(machine) end
 
 --- A value that comes later, once. What it waits for is canceled when it is canceled or collected;
 --- but a function given to map() or and_then() is called in any case, unless it is canceled.
+---
+--- It may be sent to another thread, where it is a future of the loop there, and gone here. It is
+--- still the loop here that resolves it, while that runs, with what travels; when that is closed it
+--- fails with ECLOSED.
 ---@class rotor.Future
 local Future = {}
 
@@ -2496,9 +2500,11 @@ function Buf:consume(n) end
 ---
 --- A value crosses by copy: nil, booleans, numbers, strings, and tables of them, with cycles and
 --- whatever they share. What threads may share goes by reference: counters, dictionaries, the
---- channels made here, ports and notifiers. A buf moves: here it is empty once it is sent, and as it was if it could not
---- be. Where there may be several receivers (the arguments of rotor.threads, copy()) it is copied. Nothing else crosses, no function, and no table with a
---- metatable; trying to is an error that names the path: "msg.handlers[2] is a function".
+--- channels made here, ports and notifiers. Bufs and futures move: here a buf is empty and a future gone
+--- once it is sent, and each is as it was if it could not be. Where there may be several receivers (the
+--- arguments of rotor.threads, copy()) bufs are copied, and futures refused, as a future is that a task
+--- waits for. Nothing else crosses, no function, and no table with a metatable; trying to is an error
+--- that names the path: "msg.handlers[2] is a function".
 ---
 --- Called, it starts threads, each with a Lua state and a default loop of its own, that look for
 --- modules where this one does: `threads(n, fn, ...)`. In each of them fn runs with its number, from 1
