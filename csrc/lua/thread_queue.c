@@ -1,25 +1,31 @@
-/* The queue in a channel between threads. */
+/* The queue in a channel between threads.
+**
+** It has two ends with a lock each. What is sent goes to the back, and who finds the front empty moves all that is at
+** the back there. So a sender and a receiver seldom meet, and what either touches stays in the cache of its core.
+** Who waits to receive stands at the back, where things come, and who waits to send at the front, where room comes.
+** To look at both ends the front is locked first. */
 #include "thread_queue.h"
 
-/* One side of the queue: who waits to receive, or to send. */
-typedef struct side {
-    rotor__station *first, **last;
+typedef struct end {
+    uv_mutex_t lock;
+    rotor__item *first, **last; /* `last` at the back only */
+    atomic_size_t moved;        /* how many have gone in, or out, there; changes under the lock */
+    atomic_size_t seen; /* at the back: how many had gone out when that was last looked at */
+    rotor__station *first_station, **last_station;
     unsigned blocked;
     uv_cond_t cond;
-} side;
+    char apart[64]; /* from what else there is: the ends are in different lines of the cache */
+} end;
 
 struct rotor__thread_queue {
-    uv_mutex_t lock; /* what every call touches is behind it, in the same line of the cache */
-    rotor__item *first, **last;
-    atomic_size_t count; /* changes under the lock */
+    end ends[2]; /* by what is done there: the front is ends[ROTOR__RECEIVE] */
     size_t capacity;
-    bool closed;
-    side sides[2];
+    bool closed; /* changes under both locks */
     atomic_uint refs;
     void (*destroy)(rotor__item *item);
 };
 
-/* It is held for a moment only, so on glibc who finds it taken looks again a few times before it sleeps. */
+/* A lock is held for a moment only, so on glibc who finds it taken looks again a few times before it sleeps. */
 static int init_lock(uv_mutex_t *lock)
 {
 #ifdef __GLIBC__
@@ -36,6 +42,28 @@ static int init_lock(uv_mutex_t *lock)
 #endif
 }
 
+static bool init_end(end *e)
+{
+    e->last = &e->first;
+    e->last_station = &e->first_station;
+    if (init_lock(&e->lock))
+        return false;
+    if (uv_cond_init(&e->cond) == 0)
+        return true;
+    uv_mutex_destroy(&e->lock);
+    return false;
+}
+
+static void destroy_end(end *e, void (*destroy)(rotor__item *item))
+{
+    for (rotor__item *item = e->first, *next; item; item = next) {
+        next = item->next;
+        destroy(item);
+    }
+    uv_cond_destroy(&e->cond);
+    uv_mutex_destroy(&e->lock);
+}
+
 rotor__thread_queue *rotor__thread_queue_new(size_t capacity, void (*destroy)(rotor__item *item))
 {
     rotor__thread_queue *q = rotor_alloc_zero(sizeof *q);
@@ -44,21 +72,12 @@ rotor__thread_queue *rotor__thread_queue_new(size_t capacity, void (*destroy)(ro
     atomic_init(&q->refs, 1);
     q->capacity = capacity;
     q->destroy = destroy;
-    q->last = &q->first;
-    for (int i = 0; i < 2; i++)
-        q->sides[i].last = &q->sides[i].first;
-    if (init_lock(&q->lock)) {
+    if (!init_end(&q->ends[0])) {
         rotor_free(q);
         return NULL;
     }
-    if (uv_cond_init(&q->sides[0].cond)) {
-        uv_mutex_destroy(&q->lock);
-        rotor_free(q);
-        return NULL;
-    }
-    if (uv_cond_init(&q->sides[1].cond)) {
-        uv_cond_destroy(&q->sides[0].cond);
-        uv_mutex_destroy(&q->lock);
+    if (!init_end(&q->ends[1])) {
+        destroy_end(&q->ends[0], destroy);
         rotor_free(q);
         return NULL;
     }
@@ -75,41 +94,75 @@ void rotor__thread_queue_unref(rotor__thread_queue *q)
 {
     if (!q || atomic_fetch_sub(&q->refs, 1) > 1)
         return;
-    for (rotor__item *item = q->first, *next; item; item = next) {
-        next = item->next;
-        q->destroy(item);
-    }
-    uv_cond_destroy(&q->sides[0].cond);
-    uv_cond_destroy(&q->sides[1].cond);
-    uv_mutex_destroy(&q->lock);
+    for (int i = 0; i < 2; i++)
+        destroy_end(&q->ends[i], q->destroy);
     rotor_free(q);
 }
 
-/* -- under the lock ---------------------------------------------------------------------------- */
+/* -- under the locks --------------------------------------------------------------------------- */
 
-static size_t count_of(const rotor__thread_queue *q)
+static end *front(rotor__thread_queue *q)
 {
-    return atomic_load_explicit(&q->count, memory_order_relaxed);
+    return &q->ends[ROTOR__RECEIVE];
 }
 
-static void set_count(rotor__thread_queue *q, size_t count)
+static end *back(rotor__thread_queue *q)
 {
-    atomic_store_explicit(&q->count, count, memory_order_relaxed);
+    return &q->ends[ROTOR__SEND];
 }
 
-/* 0, UV_EAGAIN or ROTOR_ECLOSED: what would happen there. */
-static int look(const rotor__thread_queue *q, rotor__direction direction)
+/* Where those wait that want to do that. */
+static end *opposite(rotor__thread_queue *q, rotor__direction direction)
+{
+    return direction == ROTOR__SEND ? front(q) : back(q);
+}
+
+static void lock_both(rotor__thread_queue *q)
+{
+    uv_mutex_lock(&front(q)->lock);
+    uv_mutex_lock(&back(q)->lock);
+}
+
+static void unlock_both(rotor__thread_queue *q)
+{
+    uv_mutex_unlock(&back(q)->lock);
+    uv_mutex_unlock(&front(q)->lock);
+}
+
+static size_t get(const atomic_size_t *n)
+{
+    return atomic_load_explicit(n, memory_order_relaxed);
+}
+
+static void set(atomic_size_t *n, size_t value)
+{
+    atomic_store_explicit(n, value, memory_order_relaxed);
+}
+
+/* With the lock of the back. */
+static bool has_room(rotor__thread_queue *q)
+{
+    end *e = back(q);
+    size_t sent = get(&e->moved);
+    if (sent - get(&e->seen) < q->capacity)
+        return true;
+    set(&e->seen, get(&front(q)->moved));
+    return sent - get(&e->seen) < q->capacity;
+}
+
+/* With both: 0, UV_EAGAIN or ROTOR_ECLOSED: what would happen there. */
+static int look(rotor__thread_queue *q, rotor__direction direction)
 {
     if (direction == ROTOR__SEND)
-        return q->closed ? ROTOR_ECLOSED : count_of(q) < q->capacity ? 0 : UV_EAGAIN;
-    return count_of(q) > 0 ? 0 : q->closed ? ROTOR_ECLOSED : UV_EAGAIN;
+        return q->closed ? ROTOR_ECLOSED : has_room(q) ? 0 : UV_EAGAIN;
+    return front(q)->first || back(q)->first ? 0 : q->closed ? ROTOR_ECLOSED : UV_EAGAIN;
 }
 
+/* With the lock of the end where it stands. */
 static void unlink_station(rotor__station *s)
 {
-    side *one = &s->queue->sides[s->direction];
     *s->link = s->next;
-    *(s->next ? &s->next->link : &one->last) = s->link;
+    *(s->next ? &s->next->link : &opposite(s->queue, s->direction)->last_station) = s->link;
     s->link = NULL;
 }
 
@@ -120,25 +173,25 @@ static rotor__station *hand_out(rotor__station *s)
     return s;
 }
 
-/* The station that waits longest, to be posted once the lock is free; or NULL. */
-static rotor__station *call(side *one)
+/* The station that waits longest there, to be posted once the lock is free; or NULL. */
+static rotor__station *call(end *e)
 {
-    rotor__station *s = one->first;
+    rotor__station *s = e->first_station;
     if (!s)
         return NULL;
     unlink_station(s);
     return hand_out(s);
 }
 
-/* There is something for one of those on that side. */
-static rotor__station *wake_one(side *one)
+/* There is something for one of those that stand there. */
+static rotor__station *wake_one(end *e)
 {
-    if (one->blocked > 0)
-        uv_cond_signal(&one->cond);
-    return call(one);
+    if (e->blocked > 0)
+        uv_cond_signal(&e->cond);
+    return call(e);
 }
 
-/* -- without it -------------------------------------------------------------------------------- */
+/* -- without them ------------------------------------------------------------------------------ */
 
 /* What is left there is for the next that waits: the one before did not want it. */
 static void pass_on(rotor__thread_queue *q, rotor__direction direction);
@@ -149,9 +202,10 @@ static void post(rotor__station *s)
         return;
     rotor__thread_queue *q = rotor__thread_queue_ref(s->queue); /* its loop has ended */
     rotor__direction direction = s->direction;
-    uv_mutex_lock(&q->lock);
+    end *e = opposite(q, direction);
+    uv_mutex_lock(&e->lock);
     s->posted = false;
-    uv_mutex_unlock(&q->lock);
+    uv_mutex_unlock(&e->lock);
     rotor__station_unref(s);
     pass_on(q, direction);
     rotor__thread_queue_unref(q);
@@ -159,101 +213,111 @@ static void post(rotor__station *s)
 
 static void pass_on(rotor__thread_queue *q, rotor__direction direction)
 {
-    uv_mutex_lock(&q->lock);
-    rotor__station *s = look(q, direction) == UV_EAGAIN ? NULL : wake_one(&q->sides[direction]);
-    uv_mutex_unlock(&q->lock);
+    lock_both(q);
+    rotor__station *s = look(q, direction) == UV_EAGAIN ? NULL : wake_one(opposite(q, direction));
+    unlock_both(q);
     post(s);
 }
 
-static void put_in(rotor__thread_queue *q, rotor__item *item)
+/* With the lock of the back, which it gives back: do it if it can be done. */
+static int put_in(rotor__thread_queue *q, rotor__item *item)
 {
-    item->next = NULL;
-    *q->last = item;
-    q->last = &item->next;
-    set_count(q, count_of(q) + 1);
-}
-
-static rotor__item *take_out(rotor__thread_queue *q)
-{
-    rotor__item *item = q->first;
-    q->first = item->next;
-    if (!q->first)
-        q->last = &q->first;
-    set_count(q, count_of(q) - 1);
-    return item;
-}
-
-/* With the lock, which it gives back: do it if it can be done. */
-static int act(rotor__thread_queue *q, rotor__direction direction, rotor__item **item)
-{
+    end *e = back(q);
     rotor__station *s = NULL;
-    int error = look(q, direction);
-    if (!error && direction == ROTOR__SEND) {
-        put_in(q, *item);
-        s = wake_one(&q->sides[ROTOR__RECEIVE]);
-    } else if (!error) {
-        *item = take_out(q);
-        if (!q->closed && count_of(q) < q->capacity)
-            s = wake_one(&q->sides[ROTOR__SEND]);
+    int error = q->closed ? ROTOR_ECLOSED : has_room(q) ? 0 : UV_EAGAIN;
+    if (!error) {
+        item->next = NULL;
+        *e->last = item;
+        e->last = &item->next;
+        set(&e->moved, get(&e->moved) + 1);
+        s = wake_one(e);
     }
-    uv_mutex_unlock(&q->lock);
-    if (s)
-        post(s);
+    uv_mutex_unlock(&e->lock);
+    post(s);
+    return error;
+}
+
+/* With the lock of the front, likewise. */
+static int take_out(rotor__thread_queue *q, rotor__item **item)
+{
+    end *e = front(q), *from = back(q);
+    rotor__station *s = NULL;
+    int error = 0;
+    if (!e->first) {
+        uv_mutex_lock(&from->lock);
+        e->first = from->first;
+        from->first = NULL;
+        from->last = &from->first;
+        if (!e->first)
+            error = q->closed ? ROTOR_ECLOSED : UV_EAGAIN;
+        uv_mutex_unlock(&from->lock);
+    }
+    if (!error) {
+        *item = e->first;
+        e->first = (*item)->next;
+        set(&e->moved, get(&e->moved) + 1);
+        s = wake_one(e);
+    }
+    uv_mutex_unlock(&e->lock);
+    post(s);
     return error;
 }
 
 int rotor__thread_queue_send(rotor__thread_queue *q, rotor__item *item)
 {
-    uv_mutex_lock(&q->lock);
-    return act(q, ROTOR__SEND, &item);
+    uv_mutex_lock(&back(q)->lock);
+    return put_in(q, item);
 }
 
 int rotor__thread_queue_receive(rotor__thread_queue *q, rotor__item **item)
 {
-    uv_mutex_lock(&q->lock);
-    return act(q, ROTOR__RECEIVE, item);
+    uv_mutex_lock(&front(q)->lock);
+    return take_out(q, item);
 }
 
 bool rotor__thread_queue_close(rotor__thread_queue *q)
 {
-    uv_mutex_lock(&q->lock);
+    lock_both(q);
     bool was_open = !q->closed;
     q->closed = true;
     for (int i = 0; i < 2; i++)
-        uv_cond_broadcast(&q->sides[i].cond);
+        uv_cond_broadcast(&q->ends[i].cond);
     for (int i = 0; i < 2; i++)
-        for (rotor__station *s; (s = call(&q->sides[i]));) {
-            uv_mutex_unlock(&q->lock); /* it stays closed, and none comes that would wait */
+        for (rotor__station *s; (s = call(&q->ends[i]));) {
+            unlock_both(q); /* it stays closed, and none comes that would wait */
             post(s);
-            uv_mutex_lock(&q->lock);
+            lock_both(q);
         }
-    uv_mutex_unlock(&q->lock);
+    unlock_both(q);
     return was_open;
 }
 
 size_t rotor__thread_queue_count(const rotor__thread_queue *q)
 {
-    return count_of(q);
+    size_t taken = get(&q->ends[ROTOR__RECEIVE].moved), sent = get(&q->ends[ROTOR__SEND].moved);
+    return sent > taken ? sent - taken : 0;
 }
 
 bool rotor__thread_queue_seems_full(const rotor__thread_queue *q)
 {
-    return count_of(q) >= q->capacity;
+    const end *e = &q->ends[ROTOR__SEND];
+    return get(&e->moved) - get(&e->seen) >= q->capacity &&
+           rotor__thread_queue_count(q) >= q->capacity;
 }
 
 bool rotor__thread_queue_is_closed(rotor__thread_queue *q)
 {
-    uv_mutex_lock(&q->lock);
+    uv_mutex_lock(&back(q)->lock);
     bool closed = q->closed;
-    uv_mutex_unlock(&q->lock);
+    uv_mutex_unlock(&back(q)->lock);
     return closed;
 }
 
 bool rotor__thread_queue_is_ready(rotor__thread_queue *q, rotor__direction direction)
 {
-    uv_mutex_lock(&q->lock);
+    lock_both(q);
     bool ready = look(q, direction) != UV_EAGAIN;
-    uv_mutex_unlock(&q->lock);
+    unlock_both(q);
     return ready;
 }
 
@@ -282,10 +346,10 @@ void rotor__blocker_stop(rotor__blocker *b)
     uv_mutex_lock(&b->lock);
     rotor__thread_queue *q = b->on;
     if (q) { /* which its thread keeps as long as it stands there */
-        uv_mutex_lock(&q->lock);
+        lock_both(q);
         for (int i = 0; i < 2; i++)
-            uv_cond_broadcast(&q->sides[i].cond);
-        uv_mutex_unlock(&q->lock);
+            uv_cond_broadcast(&q->ends[i].cond);
+        unlock_both(q);
     }
     uv_mutex_unlock(&b->lock);
 }
@@ -299,34 +363,42 @@ static void stand_at(rotor__blocker *b, rotor__thread_queue *q)
     uv_mutex_unlock(&b->lock);
 }
 
+/* With both locks, which it gives back: sleep until something has happened at the end where that is waited for, or
+** the time is over. */
+static void sleep_at(rotor__thread_queue *q, rotor__direction direction, uint64_t now,
+                     uint64_t until)
+{
+    end *e = opposite(q, direction);
+    e->blocked++;
+    uv_mutex_unlock(&q->ends[direction].lock);
+    if (until == UINT64_MAX)
+        uv_cond_wait(&e->cond, &e->lock);
+    else
+        (void)uv_cond_timedwait(&e->cond, &e->lock, until - now);
+    e->blocked--;
+    uv_mutex_unlock(&e->lock);
+}
+
 static int block(rotor__thread_queue *q, rotor__direction direction, rotor__item **item,
                  uint64_t ms, rotor__blocker *b)
 {
-    side *one = &q->sides[direction];
     uint64_t now = uv_hrtime();
     uint64_t until = ms < (UINT64_MAX - now) / 1000000 ? now + ms * 1000000 : UINT64_MAX;
     int error = 0;
     stand_at(b, q);
-    uv_mutex_lock(&q->lock);
-    while (look(q, direction) == UV_EAGAIN && !error) {
+    for (lock_both(q); look(q, direction) == UV_EAGAIN; lock_both(q)) {
         now = uv_hrtime();
-        if (b && atomic_load(&b->stop)) {
-            error = ROTOR_ECANCELED;
-        } else if (now >= until) {
-            error = UV_ETIMEDOUT;
-        } else {
-            one->blocked++;
-            if (until == UINT64_MAX)
-                uv_cond_wait(&one->cond, &q->lock);
-            else
-                (void)uv_cond_timedwait(&one->cond, &q->lock, until - now);
-            one->blocked--;
-        }
+        error = b && atomic_load(&b->stop) ? ROTOR_ECANCELED : now >= until ? UV_ETIMEDOUT : 0;
+        if (error)
+            break;
+        sleep_at(q, direction, now, until);
     }
-    if (error)
-        uv_mutex_unlock(&q->lock);
-    else
-        error = act(q, direction, item);
+    if (error) {
+        unlock_both(q);
+    } else { /* nobody gets in between, as its own end stays locked */
+        uv_mutex_unlock(&opposite(q, direction)->lock);
+        error = direction == ROTOR__SEND ? put_in(q, *item) : take_out(q, item);
+    }
     stand_at(b, NULL);
     return error;
 }
@@ -348,9 +420,10 @@ int rotor__thread_queue_receive_blocking(rotor__thread_queue *q, rotor__item **i
 static void deliver(rotor__letter *letter, rotor_loop *loop)
 {
     rotor__station *s = ROTOR__CONTAINER(letter, rotor__station, letter);
-    uv_mutex_lock(&s->queue->lock);
+    end *e = opposite(s->queue, s->direction);
+    uv_mutex_lock(&e->lock);
     s->posted = false;
-    uv_mutex_unlock(&s->queue->lock);
+    uv_mutex_unlock(&e->lock);
     s->arrive(s, loop);
     pass_on(s->queue, s->direction);
     rotor__station_unref(s);
@@ -381,26 +454,27 @@ void rotor__station_wait(rotor__station *s)
 {
     rotor__thread_queue *q = s->queue;
     rotor__station *ready = NULL;
-    uv_mutex_lock(&q->lock);
+    lock_both(q);
     if (!s->link && !s->posted) {
-        side *one = &q->sides[s->direction];
+        end *e = opposite(q, s->direction);
         if (look(q, s->direction) != UV_EAGAIN) {
             ready = hand_out(s);
         } else {
             s->next = NULL;
-            s->link = one->last;
-            *one->last = s;
-            one->last = &s->next;
+            s->link = e->last_station;
+            *e->last_station = s;
+            e->last_station = &s->next;
         }
     }
-    uv_mutex_unlock(&q->lock);
+    unlock_both(q);
     post(ready);
 }
 
 void rotor__station_leave(rotor__station *s)
 {
-    uv_mutex_lock(&s->queue->lock);
+    end *e = opposite(s->queue, s->direction);
+    uv_mutex_lock(&e->lock);
     if (s->link)
         unlink_station(s);
-    uv_mutex_unlock(&s->queue->lock);
+    uv_mutex_unlock(&e->lock);
 }
