@@ -63,8 +63,12 @@ static void deliver_to_follower(rotor__letter *letter, rotor_loop *loop)
 {
     rotor_future *f = ROTOR__CONTAINER(letter, rotor_future, letter);
     f->announced = false;
-    if (loop && !atomic_load(&f->dropped) && f->follow) /* by whoever follows it by now */
-        f->follow(f, f->context);
+    if (loop && !atomic_load(&f->dropped)) {
+        if (f->follow) /* whoever it is by now */
+            f->follow(f, f->context);
+        else
+            (void)rotor_wake(loop, f->watcher);
+    }
     rotor__future_unref(f);
 }
 
@@ -114,7 +118,7 @@ static void deliver_result(rotor__letter *letter, rotor_loop *loop)
     rotor__future_unref(f);
 }
 
-static int resolve(rotor_port *port, int status, void *value)
+int rotor__port_resolve(rotor_port *port, int status, void *value)
 {
     rotor_future *f = &port->future;
     f->status = status;
@@ -123,9 +127,18 @@ static int resolve(rotor_port *port, int status, void *value)
     if (!atomic_load(&f->dropped))
         error = rotor__mailbox_post(f->mailbox, &f->letter);
     if (error) {
-        destroy_value(f);
+        f->value = NULL;
         rotor__future_unref(f);
     } /* else the letter has the port's reference */
+    return error;
+}
+
+static int resolve(rotor_port *port, int status, void *value)
+{
+    void (*destroy)(void *) = port->future.destroy;
+    int error = rotor__port_resolve(port, status, value);
+    if (error && value && destroy)
+        destroy(value);
     return error;
 }
 

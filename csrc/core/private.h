@@ -253,6 +253,11 @@ void rotor__future_follow(struct rotor_future *f, void (*follow)(struct rotor_fu
 /* Resolve `f`, which has no port. `status` is 0, or an error. Loop's thread, loop alive. */
 void rotor__future_resolve(struct rotor_future *f, int status, void *value);
 
+struct rotor_port;
+
+/* Resolve the future of that port, which is gone afterwards. 0, or an error: then the value is still the caller's. */
+int rotor__port_resolve(struct rotor_port *port, int status, void *value);
+
 /* `code` if it can stand for an error of a future. */
 int rotor__future_error(int code);
 
