@@ -100,11 +100,17 @@ describe("a future that is sent", function()
     port:set { f = { print } }
     turn()
     assert.same({ nil, "value.f[1] is a function", "ELUA" }, { there:get() })
+    port, future = home:future() -- an error goes as text
+    there = send(future)
+    local why = setmetatable({}, { __tostring = function() return "why" end })
+    port:fail(why, "EWHY")
+    turn()
+    assert.same({ nil, "why", "EWHY" }, { there:get() })
     port, future = home:future()
     there = send(future)
-    port:fail(print)
+    port:fail(why)
     turn()
-    assert.same({ nil, "error is a function", "ELUA" }, { there:get() })
+    assert.same({ nil, "why", "ELUA" }, { there:get() })
   end)
 
   it("is like any other there: awaited, combined, watched", function()
@@ -268,7 +274,6 @@ describe("a future that is sent", function()
     away:close()
     assert.equal("ECLOSED", (select(3, there:get())))
     there:cancel()
-    turn = nil
     home:turn()
     assert.is_true(port:canceled())
 
@@ -282,15 +287,182 @@ describe("a future that is sent", function()
     assert.equal("ECLOSED", (select(3, there:get())))
   end)
 
-  it("is none that an offloaded function gets", function()
+  it("is none that an offloaded function gets, or returns", function()
     local _, future = home:future()
-    local message
+    local message, returned
     home:spawn(function()
       message = select(2, pcall(task.offload, function() end, future))
+      returned = select(2, pcall(task.offload, function()
+        local own = require "rotor"
+        local loop <close> = own.loop()
+        return { select(2, loop:future()) }
+      end))
     end)
     home:run()
     assert.matches("args[1] is a future, which an offloaded function could not wait for; of a ",
       message, 1, true)
     assert.equal("pending", future:status())
+    assert.matches("results[1][1] is a future whose loop is closed", returned, 1, true)
+    home:spawn(function()
+      returned = select(2, pcall(task.offload, function()
+        return (select(2, require "rotor".future()))
+      end))
+    end)
+    home:run()
+    assert.matches("results[1] is a future of an offloaded function, whose loop nobody runs",
+      returned, 1, true)
+  end)
+
+  it("of a thread that ends has the value that came before that", function()
+    local crew = threads(2, function(i, to)
+      local own = require "rotor"
+      local port, future = own.future()
+      to:send { i = i, future = future }
+      if i == 1 then port:set { own.buf "data", "text" } end
+      if i == 1 then error "on purpose" end
+      return { select(2, own.future()) }
+    end, channel)
+    local loop = rotor.default()
+    loop:on_error(function() end)
+    local results, errors = crew:join()
+    assert.matches("on purpose", errors[1])
+    local got = {}
+    for _ = 1, 2 do
+      local message = channel:recv()
+      got[message.i] = message.future
+    end
+    rotor.turn()
+    local value = got[1]:get()
+    assert.same({ "data", "text" }, { value[1]:take(), value[2] })
+    assert.equal("ECLOSED", (select(3, got[2]:get())))
+    assert.equal("ECLOSED", (select(3, results[2][1]:get())))
+  end)
+
+  it("may be in the value of another, and so on, without end", function()
+    local port, future = home:future()
+    assert(channel:try_send(future))
+    for i = 1, 100000 do
+      local next_port, next_future = home:future()
+      port:set { i, next_future }
+      home:turn()
+      port = next_port
+    end
+    channel = nil
+    collect()
+    home:turn()
+    assert.is_true(port:canceled())
+  end)
+
+  it("wakes its machine after all, if it came back while it was told of", function()
+    local port, future = home:future()
+    local closed, woken = threads.channel(), false
+    closed:close()
+    assert(home:add(rotor.machine "Watcher" {
+      create = function(_, scope)
+        future:watch(scope:handle())
+        return scope:ok()
+      end,
+      wakeup = function(_, scope)
+        woken = true
+        return scope:done()
+      end,
+    }))
+    home:spawn(function() future:await(0) end)
+    home:turn()
+    home:turn()
+    home:spawn(function()
+      channel:recv()
+      closed:try_send(future)
+    end)
+    home:turn()
+    port:set(1)
+    channel:send(1)
+    for _ = 1, 5 do home:turn() end
+    assert.is_true(woken)
+  end)
+
+  describe("while finalizers run that", function()
+    -- Call fn, in which the collector works hard, and calls `finalizer` wherever it can.
+    local function disturbed(finalizer, fn)
+      local on, ran = true, 0
+      local function arm()
+        setmetatable({}, { __gc = function()
+          if not on then return end
+          ran = ran + 1
+          finalizer()
+          arm()
+        end })
+      end
+      collectgarbage("incremental", 10, 1000, 5)
+      arm()
+      local results = table.pack(pcall(fn))
+      on = false
+      collectgarbage("incremental", 200, 100, 13)
+      assert(ran > 1, "no finalizers were run")
+      assert(results[1], results[2])
+      return table.unpack(results, 2, results.n)
+    end
+
+    local SIZE = 20000
+    local function large()
+      local value = {}
+      for i = 1, SIZE do value[i] = { "string " .. i } end
+      return value
+    end
+
+    it("receive, too", function()
+      for _ = 1, 5 do
+        channel:send(large())
+        local first, second
+        first = disturbed(function() second = second or channel:try_recv() end,
+          function() return channel:try_recv() end)
+        assert.equal(SIZE, #(type(first) == "table" and first or second))
+        assert.is_nil((channel:try_recv()))
+      end
+    end)
+
+    it("look at the same value, or cancel it", function()
+      local cancel = false
+      for _ = 1, 2 do
+        local port, future = home:future()
+        local there = send(future)
+        port:set(large())
+        turn()
+        local value = disturbed(function()
+          if cancel then there:cancel() end
+          if not cancel and there:status() == "ready" then there:get() end
+        end, function() return there:get() end)
+        assert.equal(SIZE, #value)
+        cancel = true
+      end
+    end)
+
+    it("join the same threads", function()
+      local crew = threads(2, function()
+        local value = {}
+        for i = 1, SIZE do value[i] = { i } end
+        return value
+      end)
+      local nested = {}
+      local results = disturbed(function()
+        nested[#nested + 1] = select(2, pcall(crew.join, crew))
+      end, function() return crew:join() end)
+      assert.same({ SIZE, SIZE }, { #results[1], #results[2] })
+      for _, got in ipairs(nested) do
+        assert(type(got) == "string" or (#got[1] == SIZE and #got[2] == SIZE))
+      end
+      assert.equal(results[1], crew:join()[1])
+    end)
+
+    it("close the loop that it comes to", function()
+      local port, future = home:future()
+      port:set(1)
+      home:turn()
+      channel:try_send { future, large() }
+      home:turn()
+      local got = disturbed(function() rotor.default():close() end,
+        function() return channel:try_recv() end)
+      assert.equal("ECLOSED", (select(3, got[1]:get())))
+    end)
   end)
 end)

@@ -233,6 +233,22 @@ describe("a value that travels", function()
     assert.equal(future:get()[1], future:get()[1])
   end)
 
+  it("is where it was if nobody wants what the future is resolved with", function()
+    local loop = scene.loop()
+    local port, future = loop:future()
+    local there = threads.copy(port)
+    local _, inner = loop:future()
+    local buf = rotor.buf("value")
+    future:cancel()
+    assert.equal("ECANCELED", (select(3, there:set { buf, inner })))
+    assert.same({ 5, "pending" }, { #buf, inner:status() })
+    port = loop:future()
+    there = threads.copy(port)
+    loop:close()
+    assert.equal("ECLOSED", (select(3, there:fail { buf })))
+    assert.equal(5, #buf)
+  end)
+
   local used = "the port was used before; it resolves its future once"
 
   it("may be a port, whose future is resolved by copy", function()
@@ -249,7 +265,8 @@ describe("a value that travels", function()
     assert.equal(got, future:get())
     assert.is_true(port:canceled())
     assert.has_error(function() port:set(1) end, used)
-    assert.has_error(function() threads.copy(port) end, used)
+    assert.has_error(function() threads.copy { port } end,
+      "value[1] is a port that was used before")
   end)
 
   it("may be a port that fails, or is used at home after all", function()

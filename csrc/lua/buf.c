@@ -25,6 +25,21 @@ static rotor_buf *push_buf(lua_State *L)
     return &((buf_object *)rotor__lua_new(L, &kind_buf, sizeof(buf_object), 0))->buf;
 }
 
+enum { MOST_OWED = 65536 };
+
+/* [-0, +0, m] A buf has got that many bytes more, which for the collector are as good as allocated in Lua: it is to
+** work as much. Finalizers may run. */
+static void owe(lua_State *L, size_t n)
+{
+    rotor__vm *vm = rotor__lua_vm(L);
+    vm->owed += n;
+    if (vm->owed < MOST_OWED || !lua_gc(L, LUA_GCISRUNNING))
+        return;
+    int kilobytes = (int)(vm->owed >> 10);
+    vm->owed = 0;
+    (void)lua_gc(L, LUA_GCSTEP, kilobytes);
+}
+
 const char *rotor__lua_buf_bytes(lua_State *L, int index, size_t *len)
 {
     const buf_object *object = rotor__lua_test(L, index, &kind_buf);
@@ -48,13 +63,19 @@ static size_t check_count(lua_State *L, const rotor_buf *b)
     return (size_t)n;
 }
 
+/* What finalizers do meanwhile counts as done before. */
 int rotor__lua_buf_take(lua_State *L, rotor_buf *b)
 {
-    size_t n = check_count(L, b);
-    lua_pushlstring(L, rotor_buf_data(b), n);
-    size_t left = rotor_buf_len(b); /* a finalizer may just have taken some */
-    rotor_buf_consume(b, n < left ? n : left);
-    return 1;
+    for (;;) {
+        size_t n = check_count(L, b), held = rotor_buf_len(b);
+        const char *data = rotor_buf_data(b);
+        lua_pushlstring(L, data, n);
+        if (rotor_buf_data(b) == data && rotor_buf_len(b) == held) {
+            rotor_buf_consume(b, n);
+            return 1;
+        }
+        lua_pop(L, 1);
+    }
 }
 
 int rotor__lua_buf_peek(lua_State *L, const rotor_buf *b)
@@ -78,6 +99,7 @@ int rotor__lua_buf_split(lua_State *L, rotor_buf *b)
     rotor_buf *head = push_buf(L);
     if (rotor_buf_split(b, check_count(L, b), head))
         return luaL_error(L, "not enough memory");
+    owe(L, rotor_buf_len(head));
     return 1;
 }
 
@@ -106,6 +128,7 @@ static int append(lua_State *L, rotor_buf *b, int first, int last)
         to += len;
     }
     rotor_buf_commit(b, total);
+    owe(L, total);
     return 0;
 }
 
@@ -200,8 +223,8 @@ static void *depart(void *object, void *nothing)
     return block;
 }
 
-/* Also at home again, if it could not be sent. */
-static void arrive(void *object, void *block)
+/* Where it has arrived, or at home again, as it could not be sent. */
+static void settle(void *object, void *block)
 {
     ((buf_object *)object)->buf.block = block;
 }
@@ -211,14 +234,12 @@ static void release_block(void *block)
     rotor_free(block);
 }
 
-static void push_empty(lua_State *L, void *nothing)
+static void push_empty(lua_State *L, void *block)
 {
+    const rotor_buf b = {block};
     (void)push_buf(L);
+    owe(L, rotor_buf_len(&b));
 }
-
-static const rotor__moving moving = {depart, arrive, arrive};
-const rotor__passage rotor__passage_buf = {&kind_buf,     NULL,       take_nothing,
-                                           release_block, push_empty, &moving};
 
 /* To several, each gets a copy. */
 
@@ -239,10 +260,18 @@ static void push_copy(lua_State *L, void *block)
 {
     const rotor_buf b = {block};
     copy(L, &b, push_buf(L));
+    owe(L, rotor_buf_len(&b));
 }
 
-const rotor__passage rotor__passage_buf_to_several = {&kind_buf,     NULL,      take_copy,
-                                                      release_block, push_copy, NULL};
+static const rotor__moving moving = {depart, settle, settle};
+static const rotor__passage copying = {
+    .kind = &kind_buf, .take = take_copy, .release = release_block, .push = push_copy};
+const rotor__passage rotor__passage_buf = {.kind = &kind_buf,
+                                           .take = take_nothing,
+                                           .release = release_block,
+                                           .push = push_empty,
+                                           .moving = &moving,
+                                           .copying = &copying};
 
 static const luaL_Reg methods[] = {
     {"append", buf_append}, {"find", buf_find},       {"take", buf_take}, {"peek", buf_peek},

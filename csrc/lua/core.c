@@ -302,15 +302,10 @@ static int vm_gc(lua_State *L)
     object->vm.closed = true;
     rotor__lua_stop_offloads(&object->vm);
     rotor__lua_end_crews(&object->vm);
-    bool left = false; /* inside of a transition */
-    for (rotor__lua_loop *ll = object->vm.loops; ll; ll = ll->next) {
-        rotor__lua_free_loop(ll);
-        left |= ll->loop != NULL;
-    }
-    if (left)
-        stay_loaded();
-    else
+    if (rotor__lua_free_loops(&object->vm))
         rotor__task_free_handles(&object->vm);
+    else
+        stay_loaded();
     object->vm.loops = NULL;
     rotor__lua_free_offloads(&object->vm);
     rotor__lua_free_traces(&object->vm);

@@ -93,6 +93,21 @@ static void push_unpacked(lua_State *L)
     lua_setiuservalue(L, 1, 1);
 }
 
+/* [-0, +0, m] Finalizers may join them meanwhile; they find the thread itself in the result's place. */
+static void unpack_result(lua_State *L, rotor__thread *t, int unpacked)
+{
+    lua_pushlightuserdata(L, t);
+    lua_rawseti(L, unpacked, t->index);
+    rotor__parcel *result = t->result;
+    t->result = NULL;
+    if (rotor__try_unpack(L, result) != LUA_OK) {
+        t->result = result;
+        lua_error(L);
+    }
+    lua_rawseti(L, unpacked, t->index);
+    rotor__parcel_free(result);
+}
+
 /* [-0, +2, m] The list of results, and that of errors or nil. */
 static int push_results(lua_State *L, rotor__crew *c)
 {
@@ -114,13 +129,11 @@ static int push_results(lua_State *L, rotor__crew *c)
             t->told = true;
             continue;
         }
-        if (t->result) {
-            rotor__unpack(L, t->result);
-            lua_rawseti(L, unpacked, i + 1);
-            rotor__parcel_free(t->result);
-            t->result = NULL;
-        }
+        if (t->result)
+            unpack_result(L, t, unpacked);
         lua_rawgeti(L, unpacked, i + 1);
+        if (lua_touserdata(L, -1) == t)
+            luaL_error(L, "join() while another is about to return the results");
         lua_rawseti(L, -3, i + 1);
     }
     for (unsigned i = 0; i < c->n; i++)

@@ -52,8 +52,10 @@ static void push_notifier(lua_State *L, void *notifier)
     object->notifier = rotor_notifier_copy(notifier);
 }
 
-const rotor__passage rotor__passage_notifier = {&kind_notifier,   NULL,          take_notifier,
-                                                release_notifier, push_notifier, NULL};
+const rotor__passage rotor__passage_notifier = {.kind = &kind_notifier,
+                                                .take = take_notifier,
+                                                .release = release_notifier,
+                                                .push = push_notifier};
 
 static int notifier_gc(lua_State *L)
 {
@@ -68,6 +70,9 @@ static int notifier_gc(lua_State *L)
 void rotor__lua_free_box(void *value)
 {
     rotor__lua_box *b = value;
+    b->freed = b->opening;
+    if (b->freed)
+        return;
     if (b->vm)
         luaL_unref(b->vm->D, LUA_REGISTRYINDEX, b->ref);
     rotor__parcel_free(b->parcel);
@@ -94,28 +99,48 @@ rotor__lua_box *rotor__lua_box_parcel(rotor__parcel *parcel, bool named)
     return b;
 }
 
-/* [-0, +0, m] Its value is of this state from now on, and the same one for whoever looks. */
+/* [-0, +1, m] The value, which is of this state from now on, and the same one for whoever looks. Finalizers may look
+** meanwhile, or free the box. */
 static void open_box(lua_State *L, rotor__lua_box *b)
 {
-    rotor__unpack(L, b->parcel);
-    b->ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    b->vm = rotor__lua_vm(L);
-    rotor__parcel_free(b->parcel);
-    b->parcel = NULL;
+    luaL_checkstack(L, 3, "not enough memory");
+    lua_pushboolean(L, 0); /* in its place */
+    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    b->opening = true;
+    int status = rotor__try_unpack(L, b->parcel);
+    b->opening = false;
+    if (status == LUA_OK) {
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, LUA_REGISTRYINDEX, ref);
+        rotor__parcel_free(b->parcel);
+        b->parcel = NULL;
+        b->vm = rotor__lua_vm(L);
+        b->ref = ref;
+    } else {
+        luaL_unref(L, LUA_REGISTRYINDEX, ref);
+    }
+    if (b->freed)
+        rotor__lua_free_box(b);
+    if (status != LUA_OK)
+        lua_error(L);
 }
 
 int rotor__lua_push_outcome(lua_State *L, int status, rotor__lua_box *b)
 {
     if (status && !b)
         return rotor__lua_fail(L, status);
-    if (b->parcel)
-        open_box(L, b);
+    if (b->opening)
+        return rotor__lua_fail(L, UV_EAGAIN);
+    bool named = b->named;
     if (status)
         lua_pushnil(L);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, b->ref);
+    if (b->parcel)
+        open_box(L, b);
+    else
+        lua_rawgeti(L, LUA_REGISTRYINDEX, b->ref);
     if (!status)
         return 1;
-    if (b->named) {
+    if (named) {
         lua_rawgeti(L, -1, 1);
         lua_rawgeti(L, -2, 2);
         lua_remove(L, -3);
@@ -164,7 +189,7 @@ static rotor_port *use_port(port_object *object)
     return port;
 }
 
-static bool was_used(port_object *object)
+static bool was_used(const port_object *object)
 {
     shared_port *shared = object->shared;
     if (!shared)
@@ -180,11 +205,14 @@ static int throw_used(lua_State *L)
     return luaL_error(L, "the port was used before; it resolves its future once");
 }
 
+static const char *refuse_port(const void *object, rotor__way way)
+{
+    return was_used(object) ? "is a port that was used before" : NULL;
+}
+
 static void *take_port(lua_State *L, void *data)
 {
     port_object *object = data;
-    if (was_used(object))
-        throw_used(L);
     if (!object->shared) {
         shared_port *shared = rotor_alloc(sizeof *shared);
         if (!shared || uv_mutex_init(&shared->lock)) {
@@ -207,8 +235,11 @@ static void push_port(lua_State *L, void *data)
     atomic_fetch_add(&object->shared->refs, 1);
 }
 
-const rotor__passage rotor__passage_port = {&kind_port,   NULL,      take_port,
-                                            release_port, push_port, NULL};
+const rotor__passage rotor__passage_port = {.kind = &kind_port,
+                                            .refusal = refuse_port,
+                                            .take = take_port,
+                                            .release = release_port,
+                                            .push = push_port};
 
 /* [-0, +0, e] The value at `index` in a box. */
 static rotor__lua_box *box_value(lua_State *L, const port_object *object, int index,
@@ -244,15 +275,15 @@ static int resolve(lua_State *L, int status)
     lua_settop(L, 2);
     rotor__lua_box *b = box_value(L, object, 2, status ? "error" : "value");
     b->named = named;
-    rotor_port *port = use_port(object);
-    if (!port) { /* by another thread, a moment ago */
-        rotor__parcel_return(b->parcel);
+    rotor_port *port = use_port(object); /* NULL: another thread has used it, a moment ago */
+    int error = port ? rotor__port_resolve(port, status, b) : ROTOR_ESTATE;
+    if (error) {
+        if (b->parcel)
+            rotor__parcel_return(b->parcel);
         b->parcel = NULL;
         rotor__lua_free_box(b);
-        return throw_used(L);
     }
-    return rotor__lua_result(L, status ? rotor_port_fail_with(port, status, b)
-                                       : rotor_port_set(port, b));
+    return port ? rotor__lua_result(L, error) : throw_used(L);
 }
 
 /* [-0, +1 or 3, e] set(value) */

@@ -126,7 +126,8 @@ static void deliver_cancel(rotor__letter *letter, rotor_loop *loop)
 
 typedef struct packing {
     const rotor__lua_box *box;
-    const char *name;
+    int status;
+    bool named;
     rotor__parcel *parcel;
 } packing;
 
@@ -135,32 +136,49 @@ static int pack_box(lua_State *D)
 {
     packing *p = lua_touserdata(D, 1);
     lua_rawgeti(D, LUA_REGISTRYINDEX, p->box->ref);
-    p->parcel = rotor__pack(D, -1, p->name, ROTOR__TO_ONE);
+    p->parcel = rotor__pack(D, -1, p->status ? "error" : "value", ROTOR__TO_ONE);
     return 0;
 }
 
-/* [packing, error] */
-static int pack_error(lua_State *D)
+/* [packing, why it could not be packed] That is the error; unless it was one already, which goes as text. */
+static int pack_text(lua_State *D)
 {
     packing *p = lua_touserdata(D, 1);
+    if (p->status) {
+        lua_rawgeti(D, LUA_REGISTRYINDEX, p->box->ref);
+        if (p->named)
+            lua_rawgeti(D, -1, 1);
+        luaL_tolstring(D, -1, NULL);
+        lua_replace(D, 2);
+    }
+    if (p->named) {
+        lua_createtable(D, 2, 0);
+        lua_pushvalue(D, 2);
+        lua_rawseti(D, -2, 1);
+        lua_rawgeti(D, 3, 2);
+        lua_rawseti(D, -2, 2);
+        lua_replace(D, 2);
+    }
     p->parcel = rotor__pack(D, 2, "error", ROTOR__TO_ONE);
+    p->status = p->status ? p->status : ROTOR_ELUA;
     return 0;
 }
 
-/* The box as it can travel, in place of it. What cannot is an error, with another *status. */
-static rotor__lua_box *packed(rotor__lua_loop *ll, rotor__lua_box *box, int *status)
+/* Another box, which can travel, for that one. *status may be another, too. As the Lua state closes, when finalizers have
+** taken what is in it apart, there is none. */
+static rotor__lua_box *exchange(const relay *r, rotor__lua_box *box, int *status)
 {
-    lua_State *D = ll->vm->D;
-    if (!box || box->parcel)
-        return box;
-    packing p = {box, *status ? "error" : "value", NULL};
-    bool named = box->named;
+    lua_State *D = r->ll->vm->D;
+    packing p = {box, *status, box->named, NULL};
+    if (r->ll->vm->closed) {
+        rotor__lua_free_box(box);
+        *status = ROTOR_ECLOSED;
+        return NULL;
+    }
     lua_pushcfunction(D, pack_box);
     lua_pushlightuserdata(D, &p);
     if (lua_pcall(D, 1, 0, 0) != LUA_OK) {
-        named = false;
-        *status = ROTOR_ELUA;
-        lua_pushcfunction(D, pack_error);
+        lua_pushcfunction(D, pack_text);
         lua_insert(D, -2);
         lua_pushlightuserdata(D, &p);
         lua_insert(D, -2);
@@ -168,20 +186,21 @@ static rotor__lua_box *packed(rotor__lua_loop *ll, rotor__lua_box *box, int *sta
             lua_pop(D, 1);
     }
     rotor__lua_free_box(box);
-    box = p.parcel ? rotor__lua_box_parcel(p.parcel, named) : NULL;
-    if (!box) {
+    box = p.parcel ? rotor__lua_box_parcel(p.parcel, p.named) : NULL;
+    if (!box)
         rotor__parcel_free(p.parcel);
-        *status = UV_ENOMEM;
-    }
+    *status = box ? p.status : UV_ENOMEM;
     return box;
 }
 
 static void on_resolved(rotor_future *f, void *context)
 {
     relay *r = context;
-    void *box = NULL;
-    int status = rotor_future_take(stop_following(r), &box);
-    box = packed(r->ll, box, &status);
+    void *value;
+    int status = rotor_future_take(stop_following(r), &value);
+    rotor__lua_box *box = value;
+    if (box && !box->parcel)
+        box = exchange(r, box, &status);
     uv_mutex_lock(&r->lock);
     r->resolved = true;
     r->status = status;
@@ -204,14 +223,25 @@ void rotor__lua_end_relays(rotor__lua_loop *ll)
 
 /* -- travelling -------------------------------------------------------------------------------- */
 
-static const char *refusal(const void *data)
+static const char *refusal(const void *data, rotor__way way)
 {
     const rotor__lua_future_object *object = data;
     if (!object->future)
         return "is a future that is not here any more: it was canceled, sent or combined";
     if (!object->ll->loop)
         return "is a future whose loop is closed";
-    return rotor__waits_first(&object->waits) ? "is a future that a task waits for" : NULL;
+    if (rotor__waits_first(&object->waits))
+        return "is a future that a task waits for";
+    switch (way) {
+    case ROTOR__TO_POOL:
+        return "is a future, which an offloaded function could not wait for";
+    case ROTOR__FROM_POOL:
+        return "is a future of an offloaded function, whose loop nobody runs";
+    case ROTOR__TO_SEVERAL:
+        return "is a future, which only one can have; a channel passes it on";
+    default:
+        return NULL;
+    }
 }
 
 static void *take(lua_State *L, void *data)
@@ -223,8 +253,7 @@ static void *take(lua_State *L, void *data)
         luaL_error(L, "not enough memory");
     }
     atomic_init(&r->refs, 1);
-    r->resolved = true; /* unless it departs */
-    r->status = ROTOR_ECANCELED;
+    r->resolved = true; /* unless it departs there is nothing to give up */
     r->outcome_letter.deliver = deliver_outcome;
     r->cancel_letter.deliver = deliver_cancel;
     r->ll = object->ll;
@@ -234,10 +263,7 @@ static void *take(lua_State *L, void *data)
 
 static void *depart(void *object, void *data)
 {
-    relay *r = data;
-    if (!((rotor__lua_future_object *)object)->future) /* a finalizer has canceled it meanwhile */
-        return r;
-    (void)ref(r);
+    relay *r = ref(data);
     r->resolved = false;
     r->source = rotor__lua_take_future(object);
     r->next = r->ll->relays;
@@ -252,10 +278,8 @@ static void *depart(void *object, void *data)
 static void restore(void *object, void *data)
 {
     relay *r = data;
-    if (r->source) {
-        ((rotor__lua_future_object *)object)->future = stop_following(r);
-        unref(r);
-    }
+    ((rotor__lua_future_object *)object)->future = stop_following(r);
+    unref(r);
     unref(r);
 }
 
@@ -276,6 +300,7 @@ static void push(lua_State *L, void *data)
         luaL_error(L, "not enough memory");
 }
 
+/* The loop may have been closed meanwhile, by a finalizer. */
 static void arrive(void *object, void *data)
 {
     relay *r = data;
@@ -287,28 +312,17 @@ static void arrive(void *object, void *data)
     if (!resolved)
         r->away = rotor__future_ref(f);
     uv_mutex_unlock(&r->lock);
-    if (!resolved)
-        return;
-    rotor__lua_box *box = r->box;
-    r->box = NULL;
-    resolve(a, r->status, box);
+    if (resolved && !atomic_load(&f->mailbox->closed)) {
+        rotor__lua_box *box = r->box;
+        r->box = NULL;
+        resolve(a, r->status, box);
+    }
 }
 
 static const rotor__moving moving = {depart, restore, arrive};
-const rotor__passage rotor__passage_future = {
-    &rotor__kind_future, refusal, take, release, push, &moving};
-
-static const char *refuse_pool(const void *object)
-{
-    return "is a future, which an offloaded function could not wait for";
-}
-
-static const char *refuse_several(const void *object)
-{
-    return "is a future, which only one can have; a channel passes it on";
-}
-
-const rotor__passage rotor__passage_future_to_pool = {.kind = &rotor__kind_future,
-                                                      .refusal = refuse_pool};
-const rotor__passage rotor__passage_future_to_several = {.kind = &rotor__kind_future,
-                                                         .refusal = refuse_several};
+const rotor__passage rotor__passage_future = {.kind = &rotor__kind_future,
+                                              .refusal = refusal,
+                                              .take = take,
+                                              .release = release,
+                                              .push = push,
+                                              .moving = &moving};

@@ -351,10 +351,11 @@ static int response_start(lua_State *L)
 /* [-0, +0, v] Strings and bufs at 2 and behind it, and that the response is in the making. */
 static rotor_http *check_writing(lua_State *L)
 {
-    rotor_http *h = rotor__lua_check_response(L, 1);
     size_t len;
+    (void)rotor__lua_check_response(L, 1);
     for (int i = 2; i <= lua_gettop(L); i++)
         (void)rotor__lua_check_bytes(L, i, &len);
+    rotor_http *h = rotor__lua_check_response(L, 1); /* not before: finalizers may run */
     if (h && (!rotor_http_is_started(h) || rotor_http_is_sent(h)))
         luaL_error(L, "start() comes before, and finish() ends it");
     return h;

@@ -401,13 +401,16 @@ static int outcome(lua_State *L, int error)
     return rotor__lua_result(L, error);
 }
 
-/* [-0, +0, e] Write the strings and bufs at 2 and behind it. 0 or an error. */
-static int write_all(lua_State *L, rotor_http_call *c)
+/* [-0, +0, e] Write the strings and bufs at 2 and behind it. 0 or an error; *found is the call, or NULL. */
+static int write_all(lua_State *L, rotor_http_call **found)
 {
-    int error = c ? 0 : ROTOR_ECLOSED, last = lua_gettop(L);
+    int last = lua_gettop(L);
     size_t len;
+    (void)rotor__lua_check_call(L, 1);
     for (int i = 2; i <= last; i++)
         (void)rotor__lua_check_bytes(L, i, &len);
+    rotor_http_call *c = *found = rotor__lua_check_call(L, 1); /* not before: finalizers may run */
+    int error = c ? 0 : ROTOR_ECLOSED;
     for (int i = 2; !error && i <= last; i++) {
         rotor_text data;
         data.data = rotor__lua_check_bytes(L, i, &data.len);
@@ -419,15 +422,15 @@ static int write_all(lua_State *L, rotor_http_call *c)
 /* [-0, +1 or 3, e] write(...): some of the body */
 static int call_write(lua_State *L)
 {
-    rotor_http_call *c = rotor__lua_check_call(L, 1);
-    return outcome(L, write_all(L, c));
+    rotor_http_call *c;
+    return outcome(L, write_all(L, &c));
 }
 
 /* [-0, +1 or 3, e] finish(...): the rest of the body */
 static int call_finish(lua_State *L)
 {
-    rotor_http_call *c = rotor__lua_check_call(L, 1);
-    int error = write_all(L, c);
+    rotor_http_call *c;
+    int error = write_all(L, &c);
     return outcome(L, error ? error : rotor_http_call_finish(c));
 }
 

@@ -107,6 +107,16 @@ void rotor__lua_free_loop(rotor__lua_loop *ll)
     rotor__lua_free_watchdog(ll);
 }
 
+bool rotor__lua_free_loops(const rotor__vm *vm)
+{
+    bool left = false;
+    for (rotor__lua_loop *ll = vm->loops; ll; ll = ll->next) {
+        rotor__lua_free_loop(ll);
+        left |= ll->loop != NULL;
+    }
+    return !left;
+}
+
 void rotor__lua_push_loop(lua_State *L, rotor__lua_loop *ll)
 {
     loop_object *object = rotor__lua_new(L, &rotor__kind_loop, sizeof *object, 0);

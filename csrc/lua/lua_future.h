@@ -15,6 +15,8 @@ typedef struct rotor__lua_box {
     rotor__vm *vm;
     int ref;
     bool named;            /* it is a table of an error and its name */
+    bool opening;          /* the parcel is being unpacked, */
+    bool freed;            /* and then it is to be freed */
     rotor__parcel *parcel; /* NULL, or the value, until it is first looked at */
 } rotor__lua_box;
 

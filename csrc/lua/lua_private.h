@@ -52,7 +52,8 @@ struct rotor__vm {
     rotor__tasks *tasks;
     struct rotor__lua_process *processes; /* all objects that there are of programs */
     bool closed;                          /* the Lua state closes; there are no loops any more */
-    rotor_http_metrics metrics;           /* of all its servers */
+    size_t owed;                /* bytes that bufs have got, which the collector has not heard of */
+    rotor_http_metrics metrics; /* of all its servers */
     struct rotor__blocker
         *blocker; /* of the thread of rotor.threads that this state is in, or NULL */
     struct rotor__thread *thread; /* likewise */
@@ -199,6 +200,9 @@ rotor_handle rotor__lua_check_handle(lua_State *L, int index, const rotor__lua_l
 
 void rotor__lua_push_loop(lua_State *L, rotor__lua_loop *ll);
 void rotor__lua_free_loop(rotor__lua_loop *ll);
+
+/* All of them. False: this is inside of a transition, whose loop is left. */
+bool rotor__lua_free_loops(const rotor__vm *vm);
 
 /* -- signals, and looking at a loop (signal.c, dump.c, watchdog.c) ------------------------------------------- */
 

@@ -10,7 +10,7 @@
 /* [-0, +0, e] Pack the function at `index`, or the name of the module that returns one, with the arguments
 ** behind it. A function written in Lua takes its upvalues along, but for _ENV, which is the other state's; one
 ** written in C must have none. */
-rotor__parcel *rotor__pack_program(lua_State *L, int index, rotor__receivers to);
+rotor__parcel *rotor__pack_program(lua_State *L, int index, rotor__way way);
 
 /* [-0, +n+1, e] In another state: the function and its `n` arguments. Returns n. */
 int rotor__unpack_program(lua_State *L, rotor__parcel *program);

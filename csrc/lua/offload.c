@@ -177,7 +177,7 @@ static int run(lua_State *L)
         lua_rawseti(L, 2, i);
     lua_pushinteger(L, n);
     lua_setfield(L, 2, "n");
-    j->result = rotor__pack(L, 2, "results", ROTOR__TO_ONE);
+    j->result = rotor__pack(L, 2, "results", ROTOR__FROM_POOL);
     return 0;
 }
 
@@ -195,6 +195,7 @@ static void on_work(uv_work_t *work)
     if (lua_pcall(L, 1, 0, 1) != LUA_OK)
         j->error = rotor__keep_error(L);
     lua_settop(L, 0);
+    (void)rotor__lua_free_loops(rotor__lua_vm(L)); /* which it has left behind */
     give_state(j, s);
 }
 

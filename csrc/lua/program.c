@@ -85,27 +85,27 @@ static void push_program(lua_State *L)
     lua_rawseti(L, -2, ARGUMENTS);
 }
 
-/* [-1, +0, -] Where it goes, as is said last. */
-static rotor__receivers pop_receivers(lua_State *L)
+/* [-1, +0, -] The way that it goes, which is said last. */
+static rotor__way pop_way(lua_State *L)
 {
-    rotor__receivers to = (rotor__receivers)lua_tointeger(L, -1);
+    rotor__way way = (rotor__way)lua_tointeger(L, -1);
     lua_pop(L, 1);
-    return to;
+    return way;
 }
 
-/* [function, arguments..., where it goes] */
+/* [function, arguments..., way] */
 static int pack(lua_State *L)
 {
-    rotor__receivers to = pop_receivers(L);
+    rotor__way way = pop_way(L);
     push_program(L);
-    lua_pushlightuserdata(L, rotor__pack(L, -1, "program", to));
+    lua_pushlightuserdata(L, rotor__pack(L, -1, "program", way));
     return 1;
 }
 
 /* The same, to throw why it cannot be done, by the names of the upvalues and arguments. */
 static int explain(lua_State *L)
 {
-    rotor__receivers to = pop_receivers(L);
+    rotor__way way = pop_way(L);
     int n = lua_gettop(L) - 1;
     for (int i = 1; !lua_iscfunction(L, 1) && lua_isfunction(L, 1); i++) {
         const char *name = lua_getupvalue(L, 1, i);
@@ -113,7 +113,7 @@ static int explain(lua_State *L)
             break;
         if (strcmp(name, "_ENV") != 0) {
             lua_pushfstring(L, "the function's upvalue %s", name);
-            rotor__parcel_return(rotor__pack(L, -2, lua_tostring(L, -1), to));
+            rotor__parcel_return(rotor__pack(L, -2, lua_tostring(L, -1), way));
             lua_pop(L, 1);
         }
         lua_pop(L, 1);
@@ -123,34 +123,34 @@ static int explain(lua_State *L)
         lua_pushvalue(L, i + 1);
         lua_rawseti(L, -2, i);
     }
-    rotor__parcel_return(rotor__pack(L, -1, "args", to));
+    rotor__parcel_return(rotor__pack(L, -1, "args", way));
     return 0;
 }
 
 /* [-0, +results or 1, m] Call `fn` with all from `index` on. */
-static int call(lua_State *L, lua_CFunction fn, int index, rotor__receivers to, int results)
+static int call(lua_State *L, lua_CFunction fn, int index, rotor__way way, int results)
 {
     int n = lua_gettop(L) - index + 1;
     luaL_checkstack(L, n + 2, "too many arguments");
     lua_pushcfunction(L, fn);
     for (int i = 0; i < n; i++)
         lua_pushvalue(L, index + i);
-    lua_pushinteger(L, to);
+    lua_pushinteger(L, way);
     return lua_pcall(L, n + 1, results, 0);
 }
 
-rotor__parcel *rotor__pack_program(lua_State *L, int index, rotor__receivers to)
+rotor__parcel *rotor__pack_program(lua_State *L, int index, rotor__way way)
 {
     if (lua_type(L, index) != LUA_TSTRING)
         luaL_checktype(L, index, LUA_TFUNCTION);
     if (lua_iscfunction(L, index) && lua_getupvalue(L, index, 1))
         luaL_argerror(L, index, "a function written in C that has upvalues cannot travel");
-    if (call(L, pack, index, to, 1) == LUA_OK) {
+    if (call(L, pack, index, way, 1) == LUA_OK) {
         rotor__parcel *program = lua_touserdata(L, -1);
         lua_pop(L, 1);
         return program;
     }
-    if (call(L, explain, index, to, 0) == LUA_OK)
+    if (call(L, explain, index, way, 0) == LUA_OK)
         lua_error(L); /* as it was: memory is short, say */
     luaL_error(
         L,

@@ -90,8 +90,8 @@ static void push_counter(lua_State *L, void *counter)
     object->counter = rotor__counter_ref(counter);
 }
 
-const rotor__passage rotor__passage_counter = {&kind_counter,   NULL,         take_counter,
-                                               release_counter, push_counter, NULL};
+const rotor__passage rotor__passage_counter = {
+    .kind = &kind_counter, .take = take_counter, .release = release_counter, .push = push_counter};
 
 /* -- dictionaries ------------------------------------------------------------------------------ */
 
@@ -376,25 +376,17 @@ static void push_dict(lua_State *L, void *dict)
     object->dict = rotor__dict_ref(dict);
 }
 
-const rotor__passage rotor__passage_dict = {&kind_dict,   NULL,      take_dict,
-                                            release_dict, push_dict, NULL};
+const rotor__passage rotor__passage_dict = {
+    .kind = &kind_dict, .take = take_dict, .release = release_dict, .push = push_dict};
 
 /* -- copies ------------------------------------------------------------------------------------ */
-
-static int unpack(lua_State *L)
-{
-    rotor__unpack(L, lua_touserdata(L, 1));
-    return 1;
-}
 
 /* [-0, +1, e] copy(value): as it would arrive in another thread */
 static int l_copy(lua_State *L)
 {
     luaL_checkany(L, 1);
     rotor__parcel *parcel = rotor__pack(L, 1, "value", ROTOR__TO_SEVERAL);
-    lua_pushcfunction(L, unpack);
-    lua_pushlightuserdata(L, parcel);
-    int status = lua_pcall(L, 1, 1, 0);
+    int status = rotor__try_unpack(L, parcel);
     rotor__parcel_free(parcel);
     return status == LUA_OK ? 1 : lua_error(L);
 }

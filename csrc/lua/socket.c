@@ -44,7 +44,7 @@ static int socket_send(lua_State *L)
 {
     rotor__socket_object *object = rotor__lua_check(L, 1, &rotor__kind_socket);
     size_t n;
-    const char *data = rotor__lua_check_bytes(L, 2, &n);
+    (void)rotor__lua_check_bytes(L, 2, &n);
     const char *text = lua_isnoneornil(L, 3) ? NULL : rotor__lua_check_address(L, 3);
     const rotor_address *to = NULL;
     int error = 0;
@@ -54,8 +54,10 @@ static int socket_send(lua_State *L)
         to = find_to(L, object->s, text, &error);
     if (error > 0)
         return luaL_argerror(L, 3, "a name is not looked up here; rotor.udp looks up its peer's");
-    if (!error)
+    if (!error) { /* now that nothing runs any more that could change them */
+        const char *data = rotor__lua_check_bytes(L, 2, &n);
         error = rotor_datagram_send(&object->s->datagram, data, n, to);
+    }
     if (error)
         return text ? fail_at(L, error, text) : rotor__lua_fail(L, error);
     lua_pushboolean(L, 1);

@@ -163,6 +163,8 @@ int rotor__lua_poll_future(lua_State *L, int index)
 rotor__waits *rotor__lua_future_queue(lua_State *L, int index)
 {
     rotor__lua_future_object *object = check_future(L, index);
+    if (!object->future) /* a finalizer has canceled it meanwhile */
+        luaL_error(L, "the future %s", rotor__lua_future_gone);
     if (!object->followed)
         rotor__future_follow(object->future, on_resolved, object);
     object->followed = true;

@@ -175,6 +175,8 @@ static char *run_state(rotor__thread *t)
     if (lua_pcall(L, 1, 0, 1) != LUA_OK)
         error = rotor__keep_error(L);
     set_mailbox(t, NULL);
+    /* Before finalizers run, for what futures that have gone to other threads are resolved with. */
+    (void)rotor__lua_free_loops(rotor__lua_vm(L));
     lua_close(L);
     return error;
 }

@@ -26,13 +26,13 @@ typedef struct station {
 typedef struct channel_object {
     rotor__object object;
     rotor__thread_queue *queue; /* NULL while it is made, and once it is collected */
-    rotor__parcel *held;        /* was received, and not unpacked yet: memory has run out */
+    rotor__parcel *held;        /* what was received and not unpacked, as memory has run out */
     station *stations;
 } channel_object;
 
 static void free_item(rotor__item *item)
 {
-    rotor__parcel_free(ROTOR__CONTAINER(item, rotor__parcel, item));
+    rotor__parcel_free(rotor__parcel_of(item));
 }
 
 static channel_object *check_channel(lua_State *L, int index)
@@ -62,12 +62,17 @@ static int push_closed(lua_State *L)
     return 2;
 }
 
-/* [-0, +1, m] What is held. It is given up only when it is unpacked: else the next receiver gets it. */
+/* [-0, +1, m] The first of what is held. If it cannot be unpacked the next receiver gets it. */
 static int push_held(lua_State *L, channel_object *ch)
 {
-    rotor__unpack(L, ch->held);
+    luaL_checkstack(L, 2, "not enough memory");
     rotor__parcel *parcel = ch->held;
-    ch->held = NULL;
+    ch->held = rotor__parcel_of(parcel->item.next);
+    if (rotor__try_unpack(L, parcel) != LUA_OK) {
+        parcel->item.next = ch->held ? &ch->held->item : NULL;
+        ch->held = parcel;
+        return lua_error(L);
+    }
     rotor__parcel_free(parcel);
     return 1;
 }
@@ -79,7 +84,8 @@ static int received(lua_State *L, channel_object *ch, int error, rotor__item *it
         return push_closed(L);
     if (error)
         return rotor__lua_fail(L, error);
-    ch->held = ROTOR__CONTAINER(item, rotor__parcel, item);
+    item->next = NULL;
+    ch->held = rotor__parcel_of(item);
     return push_held(L, ch);
 }
 
@@ -361,9 +367,11 @@ static int channel_gc(lua_State *L)
     channel_object *ch = rotor__lua_check(L, 1, &kind_channel);
     leave_stations(ch, true);
     rotor__thread_queue_unref(ch->queue);
-    rotor__parcel_free(ch->held);
     ch->queue = NULL;
-    ch->held = NULL;
+    for (rotor__parcel *parcel; (parcel = ch->held);) {
+        ch->held = rotor__parcel_of(parcel->item.next);
+        rotor__parcel_free(parcel);
+    }
     return 0;
 }
 
@@ -386,8 +394,8 @@ static void push_channel(lua_State *L, void *queue)
     ch->queue = rotor__thread_queue_ref(queue);
 }
 
-const rotor__passage rotor__passage_channel = {&kind_channel,   NULL,         take_channel,
-                                               release_channel, push_channel, NULL};
+const rotor__passage rotor__passage_channel = {
+    .kind = &kind_channel, .take = take_channel, .release = release_channel, .push = push_channel};
 
 static const luaL_Reg methods[] = {{"send", channel_send},
                                    {"try_send", channel_try_send},

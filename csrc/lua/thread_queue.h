@@ -33,7 +33,7 @@ bool rotor__thread_queue_close(rotor__thread_queue *q);
 
 bool rotor__thread_queue_is_closed(rotor__thread_queue *q);
 
-/* Without the lock, so it may be otherwise in a moment. */
+/* Without the locks, so it may be otherwise in a moment. */
 size_t rotor__thread_queue_count(const rotor__thread_queue *q);
 bool rotor__thread_queue_seems_full(const rotor__thread_queue *q);
 

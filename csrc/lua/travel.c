@@ -10,29 +10,33 @@
 #include "../core/alloc.h"
 #include "travel.h"
 
-enum { KINDS = 7 };
-
-/* By where it goes. */
-static const rotor__passage *const passages[][KINDS] = {
-    [ROTOR__TO_ONE] = {&rotor__passage_channel, &rotor__passage_notifier, &rotor__passage_port,
-                       &rotor__passage_counter, &rotor__passage_dict, &rotor__passage_buf,
-                       &rotor__passage_future},
-    [ROTOR__TO_POOL] = {&rotor__passage_channel, &rotor__passage_notifier, &rotor__passage_port,
-                        &rotor__passage_counter, &rotor__passage_dict, &rotor__passage_buf,
-                        &rotor__passage_future_to_pool},
-    [ROTOR__TO_SEVERAL] = {&rotor__passage_channel, &rotor__passage_notifier, &rotor__passage_port,
-                           &rotor__passage_counter, &rotor__passage_dict,
-                           &rotor__passage_buf_to_several, &rotor__passage_future_to_several},
+static const rotor__passage *const passages[] = {
+    &rotor__passage_channel, &rotor__passage_notifier, &rotor__passage_port,
+    &rotor__passage_counter, &rotor__passage_dict,     &rotor__passage_buf,
+    &rotor__passage_future,
 };
+
+/* Those that are to be freed, as one may be all that another is held by, and that one another. */
+static _Thread_local rotor__parcel *doomed;
+static _Thread_local bool freeing;
 
 void rotor__parcel_free(rotor__parcel *parcel)
 {
     if (!parcel)
         return;
-    for (uint32_t i = 0; i < parcel->objects; i++)
-        parcel->carried[i].passage->release(parcel->carried[i].thing);
-    rotor_free(parcel->carried);
-    rotor_free(parcel);
+    parcel->item.next = doomed ? &doomed->item : NULL;
+    doomed = parcel;
+    if (freeing)
+        return;
+    freeing = true;
+    while ((parcel = doomed)) {
+        doomed = rotor__parcel_of(parcel->item.next);
+        for (uint32_t i = 0; i < parcel->objects; i++)
+            parcel->carried[i].passage->release(parcel->carried[i].thing);
+        rotor_free(parcel->carried);
+        rotor_free(parcel);
+    }
+    freeing = false;
 }
 
 void rotor__parcel_return(rotor__parcel *parcel)
@@ -70,7 +74,7 @@ typedef struct packer {
     size_t *sizes; /* where the size of each table stands */
     size_t room;   /* in `sizes` */
     uint32_t at;   /* the number of the table that is being packed */
-    rotor__receivers to;
+    rotor__way way;
     const char *name;
     char why[80];
 } packer;
@@ -294,17 +298,18 @@ static void add_object(lua_State *L, packer *p, bool is_key)
 {
     const rotor__passage *passage = NULL;
     void *object = NULL;
-    for (size_t i = 0; i < KINDS && !object; i++) {
-        passage = passages[p->to][i];
+    for (size_t i = 0; i < sizeof passages / sizeof *passages && !object; i++) {
+        passage = passages[i];
         object = rotor__lua_test(L, -1, passage->kind);
     }
     if (!object)
         refuse_object(L, p, is_key);
-    const char *why = passage->refusal ? passage->refusal(object) : NULL;
+    know(L, p); /* the last time that finalizers may run while anything is packed */
+    const char *why = passage->refusal ? passage->refusal(object, p->way) : NULL;
     if (why)
         refuse(L, p, is_key, why);
-
-    know(L, p);
+    if (p->way == ROTOR__TO_SEVERAL && passage->copying)
+        passage = passage->copying;
     lua_Integer number = number_of(L);
     if (number == 0) {
         uint32_t n = p->parcel->objects;
@@ -424,11 +429,11 @@ static bool is_plain(lua_State *L, int index, size_t *size)
     }
 }
 
-rotor__parcel *rotor__pack(lua_State *L, int index, const char *name, rotor__receivers to)
+rotor__parcel *rotor__pack(lua_State *L, int index, const char *name, rotor__way way)
 {
     size_t size = FIRST_SIZE;
     bool plain = is_plain(L, index, &size);
-    packer p = {.capacity = size, .name = name, .to = to};
+    packer p = {.capacity = size, .name = name, .way = way};
     luaL_checkstack(L, 4, "not enough memory");
     lua_pushvalue(L, index);
     p.parcel = rotor_alloc(sizeof *p.parcel + size);

@@ -20,20 +20,32 @@ typedef struct rotor__parcel {
     char bytes[];
 } rotor__parcel;
 
-/* To whom it goes. */
-typedef enum rotor__receivers {
+/* The one that is queued there, or NULL. */
+static inline rotor__parcel *rotor__parcel_of(rotor__item *item)
+{
+    return item ? ROTOR__CONTAINER(item, rotor__parcel, item) : NULL;
+}
+
+/* The way that a value goes: to one receiver, as by a channel; to or from a function on the thread pool, where no loop
+** runs; or to several, where nothing moves, and what else would is copied. */
+typedef enum rotor__way {
     ROTOR__TO_ONE,
-    ROTOR__TO_POOL,   /* to one, which runs no loop */
-    ROTOR__TO_SEVERAL /* nothing moves, and what else would is copied */
-} rotor__receivers;
+    ROTOR__TO_POOL,
+    ROTOR__FROM_POOL,
+    ROTOR__TO_SEVERAL
+} rotor__way;
 
 /* [-0, +0, e] Pack the value at `index`. What cannot travel throws an error that names the path to it, which begins
 ** with `name`: "msg.handlers[2] is a function"; then nothing has moved. */
-rotor__parcel *rotor__pack(lua_State *L, int index, const char *name, rotor__receivers to);
+rotor__parcel *rotor__pack(lua_State *L, int index, const char *name, rotor__way way);
 
 /* [-0, +1, m] Unpack it: once, unless it was packed for several, who may do so at the same time. What it throws for
-** want of memory leaves it as it was. Makes the room that it needs on the stack. */
+** want of memory leaves it as it was. Finalizers run meanwhile, and must not find it. */
 void rotor__unpack(lua_State *L, rotor__parcel *parcel);
+
+/* [-0, +1, -] The same, but returns LUA_OK or not, with the value or the error on top; so that who has taken it out of
+** where finalizers find it can put it back. There is to be room for two on the stack. */
+int rotor__try_unpack(lua_State *L, rotor__parcel *parcel);
 
 /* Any thread, with or without a Lua state. NULL is fine. */
 void rotor__parcel_free(rotor__parcel *parcel);
@@ -54,24 +66,23 @@ typedef struct rotor__moving {
 /* How the objects of a kind travel. */
 typedef struct rotor__passage {
     const rotor__kind *kind;
-    /* Why it cannot: "is …"; NULL: it can. NULL itself: they always can. */
-    const char *(*refusal)(const void *object);
+    /* Why this one does not go that way: "is …"; NULL: it does. NULL itself: all do. */
+    const char *(*refusal)(const void *object, rotor__way way);
     /* [-0, +0, e] Another reference to what the object is about; of what moves, what it needs on the way. */
     void *(*take)(lua_State *L, void *object);
-    /* Give it back. Any thread. NULL is fine. */
+    /* Give it back. Any thread. Of what moves NULL is fine. */
     void (*release)(void *thing);
     /* [-0, +1, m] An object of this state that has a reference of its own; of what moves, one to move into. */
     void (*push)(lua_State *L, void *thing);
     const rotor__moving *moving; /* NULL: it does not move */
+    const struct rotor__passage
+        *copying; /* instead of it, to several; NULL: it can do that itself */
 } rotor__passage;
 
 /* The kinds that travel; each is in the file of its kind. */
-extern const rotor__passage rotor__passage_notifier, rotor__passage_port;
+extern const rotor__passage rotor__passage_notifier, rotor__passage_port, rotor__passage_future;
 extern const rotor__passage rotor__passage_counter, rotor__passage_dict;
-extern const rotor__passage rotor__passage_channel;
-extern const rotor__passage rotor__passage_buf, rotor__passage_buf_to_several;
-extern const rotor__passage rotor__passage_future;
-extern const rotor__passage rotor__passage_future_to_pool, rotor__passage_future_to_several;
+extern const rotor__passage rotor__passage_channel, rotor__passage_buf;
 
 /* -- between travel.c and unpack.c --------------------------------------------------------------- */
 

@@ -154,3 +154,22 @@ void rotor__unpack(lua_State *L, rotor__parcel *parcel)
         lua_settop(L, top + 1);
     }
 }
+
+/* [parcel] */
+static int unpack(lua_State *L)
+{
+    rotor__unpack(L, lua_touserdata(L, 1));
+    return 1;
+}
+
+int rotor__try_unpack(lua_State *L, rotor__parcel *parcel)
+{
+    unpacker u = {.parcel = parcel, .next = parcel->bytes};
+    if (*u.next <= ROTOR__TAG_FLOAT) { /* which needs no memory */
+        push_value(L, &u);
+        return LUA_OK;
+    }
+    lua_pushcfunction(L, unpack);
+    lua_pushlightuserdata(L, parcel);
+    return lua_pcall(L, 1, 1, 0);
+}

@@ -925,7 +925,7 @@ function Socket:ended() end
 ---@class rotor.Port
 local Port = {}
 
---- Resolve with any value.
+--- Resolve with any value. (A port that has come from another thread: with one that travels.)
 ---@param value any
 ---@return true?
 ---@return string? message
@@ -957,9 +957,11 @@ function Port:watch(machine) end
 --- A value that comes later, once. What it waits for is canceled when it is canceled or collected;
 --- but a function given to map() or and_then() is called in any case, unless it is canceled.
 ---
---- It may be sent to another thread, where it is a future of the loop there, and gone here. It is
---- still the loop here that resolves it, while that runs, with what travels; when that is closed it
---- fails with ECLOSED.
+--- It may be sent to another thread, and is gone here. There it is a future of the loop of the task
+--- that receives it, or else of the default loop. The loop here still resolves it, while it runs,
+--- with what travels (see rotor.threads), so bufs in the value move; an error that cannot travel
+--- goes as text. When the loop here is closed it fails with ECLOSED; when it is canceled or collected
+--- there, it is canceled here. One that is in its own value, or in a ring of such, is never collected.
 ---@class rotor.Future
 local Future = {}
 
