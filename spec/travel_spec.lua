@@ -9,17 +9,19 @@ describe("a value that travels", function()
   before_each(scene.begin)
   after_each(scene.finish)
 
-  -- Whether `b` is to `a` what a deep copy is: the same values, and the same tables wherever those
-  -- of `a` are the same; no table of `a` is in it. Without recursion, as tables may be deep.
+  -- Whether `b` is to `a` what a deep copy is: the same values, and the same tables and bufs where
+  -- those of `a` are the same; none of `a` is in it. Without recursion, as tables may be deep.
+  local is_shared = { table = true, userdata = true }
   local function is_copy(a, b)
     local there, back, todo = {}, {}, {}
     local function same(x, y)
-      if type(x) ~= "table" or type(y) ~= "table" then
+      if type(x) ~= type(y) or not is_shared[type(x)] then
         return math.type(x) == math.type(y) and (x == y or (x ~= x and y ~= y))
       end
       if there[x] or back[y] then return there[x] == y and back[y] == x end
       there[x], back[y] = y, x
-      todo[#todo + 1] = x
+      if type(x) == "table" then todo[#todo + 1] = x
+      elseif x:peek() ~= y:peek() then return false end
       return x ~= y
     end
     if not same(a, b) then return false end
@@ -72,6 +74,7 @@ describe("a value that travels", function()
     end
     return function()
       local pool, size = { {} }, random(0, 12)
+      local bufs = { rotor.buf() }
       for _ = 1, size do
         local t = pool[random(#pool)]
         for _ = 1, random(6) do
@@ -94,6 +97,12 @@ describe("a value that travels", function()
             value = {}
             pool[#pool + 1] = value
           end
+          if random(9) == 1 then
+            value = bufs[random(#bufs)]
+          elseif random(9) == 1 then
+            value = rotor.buf(strings[random(#strings)])
+            bufs[#bufs + 1] = value
+          end
           t[key] = value
         end
       end
@@ -103,11 +112,15 @@ describe("a value that travels", function()
 
   it("is what a deep copy is: 10,000 random ones, with cycles and what they share", function()
     local make = generator(5)
-    local tables = 0
+    local channel, tables = threads.channel(), 0
     for i = 1, 10000 do
       local value = make()
       local copy = threads.copy(value)
       if not is_copy(value, copy) then error("the copy of value " .. i .. " differs") end
+      if value ~= nil then -- the copy moves, and is the same after that
+        channel:send(copy)
+        if not is_copy(value, channel:recv()) then error("value " .. i .. " differs, moved") end
+      end
       tables = tables + (type(value) == "table" and 1 or 0)
     end
     assert(tables > 5000)
@@ -119,6 +132,11 @@ describe("a value that travels", function()
     assert.is_false(is_copy({ shared, shared }, { {}, {} }))
     assert.is_false(is_copy({ {}, {} }, { shared, shared }))
     assert.is_false(is_copy({ 1 }, { 1.0 }))
+    local buf = rotor.buf("x")
+    assert.is_true(is_copy({ buf, buf }, threads.copy { buf, buf }))
+    assert.is_false(is_copy({ buf, buf }, { rotor.buf("x"), rotor.buf("x") }))
+    assert.is_false(is_copy({ buf }, { rotor.buf("y") }))
+    assert.is_false(is_copy(buf, buf))
     assert.is_false(is_copy({ 1 }, { 1, 2 }))
     assert.is_false(is_copy(shared, shared))
     local cycle = {}
