@@ -83,7 +83,10 @@ function Mutex:locked()
   return self.owner ~= nil
 end
 
-local mutex_class = class(Mutex, Mutex.unlock)
+-- It is not held if it was unlocked before, or if the loop has ended in a condition's wait().
+local mutex_class = class(Mutex, function(mutex)
+  if mutex.owner == running() then mutex:unlock() end
+end)
 
 function locks.mutex()
   return setmetatable({ waiting = queue() }, mutex_class)
@@ -236,13 +239,13 @@ end
 
 local Condition = {}
 
---- Unlock the mutex, wait until signaled, and lock it again, also if the wait is given up: true; or
---- nil, message, "ETIMEDOUT".
+--- Unlock the mutex, wait until signaled, and lock it again, also if the wait is given up, but not
+--- if the loop has ended: true; or nil, message, "ETIMEDOUT".
 function Condition:wait(seconds)
   local mutex = self.mutex
   mutex:unlock()
   local _ <close> = setmetatable({}, { __close = function()
-    if not mutex:try_lock() then shield(nil, mutex.lock, mutex) end
+    if not mutex:try_lock() and hold() then shield(nil, mutex.lock, mutex) end
   end })
   return self.waiting:wait(seconds)
 end
