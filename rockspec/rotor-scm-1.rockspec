@@ -104,6 +104,7 @@ build = {
         "csrc/lua/loop.c",
         "csrc/lua/machine.c",
         "csrc/lua/offload.c",
+        "csrc/lua/parcel.c",
         "csrc/lua/persist.c",
         "csrc/lua/process.c",
         "csrc/lua/program.c",

@@ -309,6 +309,7 @@ static int vm_gc(lua_State *L)
     object->vm.loops = NULL;
     rotor__lua_free_offloads(&object->vm);
     rotor__lua_free_traces(&object->vm);
+    rotor__slab_leave(&object->vm);
     return 0;
 }
 

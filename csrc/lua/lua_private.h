@@ -52,6 +52,8 @@ struct rotor__vm {
     rotor__tasks *tasks;
     struct rotor__lua_process *processes; /* all objects that there are of programs */
     bool closed;                          /* the Lua state closes; there are no loops any more */
+    struct rotor__slab *slab;             /* of parcels, which is being filled; or NULL */
+    unsigned cells;                       /* of it, that are used */
     size_t owed;                /* bytes that bufs have got, which the collector has not heard of */
     rotor_http_metrics metrics; /* of all its servers */
     struct rotor__blocker

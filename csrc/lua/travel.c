@@ -16,51 +16,6 @@ static const rotor__passage *const passages[] = {
     &rotor__passage_future,
 };
 
-/* Those that are to be freed, as one may be all that another is held by, and that one another. */
-static _Thread_local rotor__parcel *doomed;
-static _Thread_local bool freeing;
-
-void rotor__parcel_free(rotor__parcel *parcel)
-{
-    if (!parcel)
-        return;
-    parcel->item.next = doomed ? &doomed->item : NULL;
-    doomed = parcel;
-    if (freeing)
-        return;
-    freeing = true;
-    while ((parcel = doomed)) {
-        doomed = rotor__parcel_of(parcel->item.next);
-        for (uint32_t i = 0; i < parcel->objects; i++)
-            parcel->carried[i].passage->release(parcel->carried[i].thing);
-        rotor_free(parcel->carried);
-        rotor_free(parcel);
-    }
-    freeing = false;
-}
-
-void rotor__parcel_return(rotor__parcel *parcel)
-{
-    for (uint32_t i = 0; i < parcel->objects; i++) {
-        struct rotor__carried *c = &parcel->carried[i];
-        if (c->passage->moving) {
-            c->passage->moving->restore(c->origin, c->thing);
-            c->thing = NULL;
-        }
-    }
-    rotor__parcel_free(parcel);
-}
-
-/* Nothing can fail any more. */
-static void depart(rotor__parcel *parcel)
-{
-    for (uint32_t i = 0; i < parcel->objects; i++) {
-        struct rotor__carried *c = &parcel->carried[i];
-        if (c->passage->moving)
-            c->thing = c->passage->moving->depart(c->origin, c->thing);
-    }
-}
-
 /* -- packing ----------------------------------------------------------------------------------- */
 
 enum { FIRST_SIZE = 256, KNOWN = 3, CURRENT = 4 };
@@ -436,10 +391,9 @@ rotor__parcel *rotor__pack(lua_State *L, int index, const char *name, rotor__way
     packer p = {.capacity = size, .name = name, .way = way};
     luaL_checkstack(L, 4, "not enough memory");
     lua_pushvalue(L, index);
-    p.parcel = rotor_alloc(sizeof *p.parcel + size);
+    p.parcel = rotor__parcel_new(rotor__lua_vm(L), size, plain);
     if (!p.parcel)
         luaL_error(L, "not enough memory");
-    memset(p.parcel, 0, sizeof *p.parcel);
     if (plain) {
         add_value(L, &p, false);
         lua_pop(L, 1);
@@ -454,6 +408,6 @@ rotor__parcel *rotor__pack(lua_State *L, int index, const char *name, rotor__way
         rotor__parcel_free(p.parcel);
         lua_error(L);
     }
-    depart(p.parcel);
+    rotor__parcel_depart(p.parcel);
     return p.parcel;
 }

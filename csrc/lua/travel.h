@@ -16,6 +16,7 @@ typedef struct rotor__parcel {
     struct rotor__carried *carried;
     uint32_t objects; /* in `carried` */
     uint32_t tables;
+    struct rotor__slab *slab; /* which it is in; NULL: it is memory of its own */
     size_t len;
     char bytes[];
 } rotor__parcel;
@@ -84,7 +85,16 @@ extern const rotor__passage rotor__passage_notifier, rotor__passage_port, rotor_
 extern const rotor__passage rotor__passage_counter, rotor__passage_dict;
 extern const rotor__passage rotor__passage_channel, rotor__passage_buf;
 
-/* -- between travel.c and unpack.c --------------------------------------------------------------- */
+/* The Lua state closes: nothing more is put into the slab that it has begun. */
+void rotor__slab_leave(rotor__vm *vm);
+
+/* -- between parcel.c, travel.c and unpack.c ----------------------------------------------------- */
+
+/* An empty parcel with room for `size` bytes, which may be in a slab unless it is to grow. NULL: no memory. */
+rotor__parcel *rotor__parcel_new(rotor__vm *vm, size_t size, bool may_share);
+
+/* What moves goes over to the parcel. */
+void rotor__parcel_depart(rotor__parcel *parcel);
 
 struct rotor__carried {
     const rotor__passage *passage;
