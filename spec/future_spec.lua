@@ -181,6 +181,29 @@ describe("a future", function()
     assert.has_error(function() port:fail() end, "bad argument #1 to 'fail' (value expected)")
   end)
 
+  it("may be canceled by a finalizer while it is combined", function()
+    for _, method in ipairs { "map", "and_then", "timeout" } do
+      local _, future = loop:future()
+      local canceled
+      local ok, message = support.finalized(function()
+        future:cancel()
+        canceled = true
+      end, future[method], future, method == "timeout" and 1 or print)
+      assert.is_true(canceled)
+      assert.same({ false, "the future was canceled, was sent or went into a combinator" },
+        { ok, message })
+    end
+  end)
+
+  it("is not made when a finalizer closes the loop meanwhile", function()
+    local own = scene.loop()
+    local function close() own:close() end
+    assert.same({ false, "the loop is closed" }, { support.finalized(close, own.future, own) })
+    own = scene.loop()
+    local ok, message = support.finalized(close, own.spawn, own, print)
+    assert.same({ false, "no task: ECLOSED: already closed" }, { ok, message })
+  end)
+
   it("is of no use after cancel", function()
     local gone = "the future was canceled, was sent or went into a combinator"
     local port, future = loop:future()

@@ -311,6 +311,8 @@ describe("a future that is sent", function()
     home:run()
     assert.matches("results[1] is a future of an offloaded function, whose loop nobody runs",
       returned, 1, true)
+    home:spawn(task.offload, function() require "rotor".default():close() end)
+    home:run()
   end)
 
   it("of a thread that ends has the value that came before that", function()

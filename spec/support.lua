@@ -172,6 +172,18 @@ function support.shared(name)
   return (path:gsub("rotor/core%.so$", "test/" .. name .. ".so"))
 end
 
+--- What pcall(fn, …) returns, in which the first allocation calls `finalizer`.
+function support.finalized(finalizer, fn, ...)
+  collectgarbage()
+  collectgarbage("incremental", 1, 1000, 30)
+  collectgarbage("stop")
+  setmetatable({}, { __gc = finalizer })
+  collectgarbage("restart")
+  local results = table.pack(pcall(fn, ...))
+  collectgarbage("incremental", 200, 100, 13)
+  return table.unpack(results, 1, results.n)
+end
+
 --- Run Lua code in a process of its own: what it printed, errors included, and its exit status.
 function support.program(code, ...)
   local script = os.tmpname()

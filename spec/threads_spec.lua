@@ -50,6 +50,29 @@ describe("threads", function()
     assert.equal(results[2][1], (crew:join())[2][1])
   end)
 
+  it("are joined by a finalizer while they are joined", function()
+    local crew = threads(2, function(i) return { i } end)
+    local inner
+    local _, outer = support.finalized(function() inner = crew:join() end, crew.join, crew)
+    assert.same({ { 1 }, { 2 } }, outer)
+    assert.same(outer, inner)
+  end)
+
+  it("may stop those that only wait for threads, without a loop", function()
+    local crew = threads(1, function()
+      local own = require "rotor"
+      local inner = own.threads(1, function()
+        local loop = require "rotor"
+        loop.threads.channel():recv()
+      end)
+      own.default():close()
+      return (select(3, inner:join()))
+    end)
+    crew:join { timeout = 0.05 }
+    crew:stop(0)
+    assert.same({ "ECANCELED" }, (crew:join()))
+  end)
+
   it("pass bufs on and on, and none is lost", function()
     local there, back = threads.channel(4), threads.channel(4)
     local crew = threads(2, function(_, from, to)

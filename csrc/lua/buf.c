@@ -68,9 +68,9 @@ int rotor__lua_buf_take(lua_State *L, rotor_buf *b)
 {
     for (;;) {
         size_t n = check_count(L, b), held = rotor_buf_len(b);
-        const char *data = rotor_buf_data(b);
-        lua_pushlstring(L, data, n);
-        if (rotor_buf_data(b) == data && rotor_buf_len(b) == held) {
+        const char *data = rotor_buf_data(b), *taken = lua_pushlstring(L, data, n);
+        if (rotor_buf_data(b) == data && rotor_buf_len(b) == held &&
+            (n == 0 || memcmp(taken, data, n) == 0)) {
             rotor_buf_consume(b, n);
             return 1;
         }

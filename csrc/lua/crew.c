@@ -8,7 +8,7 @@ enum { MOST_THREADS = 1024, DRAIN_MS = 30000 };
 
 static const rotor__kind kind_crew = {.name = "rotor.threads.crew"};
 
-/* Its uservalue is what push_unpacked() makes. */
+/* Its uservalue is the table of the results that have been unpacked. */
 typedef struct crew_object {
     rotor__object object;
     rotor__crew *crew; /* NULL while it is made, and once it is collected */
@@ -82,17 +82,6 @@ static void deliver_ended(rotor__letter *letter, rotor_loop *loop)
     rotor__crew_unref(c);
 }
 
-/* [-0, +1, m] The table of the results that have been unpacked, which the object at 1 keeps. */
-static void push_unpacked(lua_State *L)
-{
-    if (lua_getiuservalue(L, 1, 1) != LUA_TNIL)
-        return;
-    lua_pop(L, 1);
-    lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, 1, 1);
-}
-
 /* [-0, +0, m] Finalizers may join them meanwhile; they find the thread itself in the result's place. */
 static void unpack_result(lua_State *L, rotor__thread *t, int unpacked)
 {
@@ -111,7 +100,7 @@ static void unpack_result(lua_State *L, rotor__thread *t, int unpacked)
 /* [-0, +2, m] The list of results, and that of errors or nil. */
 static int push_results(lua_State *L, rotor__crew *c)
 {
-    push_unpacked(L);
+    (void)lua_getiuservalue(L, 1, 1);
     int unpacked = lua_gettop(L);
     bool failed = false;
     for (unsigned i = 0; i < c->n; i++)
@@ -223,6 +212,8 @@ static int l_start(lua_State *L)
                           luaL_typename(L, 2));
     rotor__lua_check_not_closing(L, rotor__lua_vm(L));
     crew_object *object = rotor__lua_new(L, &kind_crew, sizeof *object, 1);
+    lua_newtable(L);
+    lua_setiuservalue(L, -2, 1);
     lua_insert(L, 1);
     lua_pushcfunction(L, default_loop);
     lua_call(L, 0, 1);
@@ -302,20 +293,26 @@ static const rotor_type keeper_type = {.name = "join",
                                        .create = on_keeper_create,
                                        .timeout = on_keeper_timeout};
 
-/* Without a loop nothing is to be done meanwhile. */
+enum { LOOK_NS = 100000000 };
+
+/* Without a loop nothing is to be done meanwhile, but to look now and then whether this thread is to stop itself. */
 static int wait_for(rotor__crew *c, uint64_t ms)
 {
+    const rotor__blocker *b = c->ll->vm->blocker;
+    bool stopped = false;
     uint64_t now = uv_hrtime();
     uint64_t until = ms < (UINT64_MAX - now) / 1000000 ? now + ms * 1000000 : UINT64_MAX;
     uv_mutex_lock(&c->lock);
-    while (c->running > 0 && now < until) {
-        if (until == UINT64_MAX)
+    while (c->running > 0 && now < until && !stopped) {
+        if (until == UINT64_MAX && !b)
             uv_cond_wait(&c->cond, &c->lock);
         else
-            (void)uv_cond_timedwait(&c->cond, &c->lock, until - now);
+            (void)uv_cond_timedwait(&c->cond, &c->lock,
+                                    until - now < LOOK_NS ? until - now : LOOK_NS);
         now = uv_hrtime();
+        stopped = b && atomic_load(&b->stop);
     }
-    int error = c->running > 0 ? UV_ETIMEDOUT : 0;
+    int error = c->running == 0 ? 0 : stopped ? ROTOR_ECANCELED : UV_ETIMEDOUT;
     uv_mutex_unlock(&c->lock);
     return error;
 }

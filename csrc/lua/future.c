@@ -360,7 +360,15 @@ rotor__lua_future_object *rotor__lua_push_future(lua_State *L, rotor__lua_loop *
     rotor__lua_check_not_closing(L, ll->vm);
     rotor__lua_future_object *object = rotor__lua_new(L, &rotor__kind_future, sizeof *object, 0);
     object->ll = ll;
+    if (!ll->loop) /* a finalizer has closed it meanwhile */
+        luaL_error(L, "the loop is closed");
     return object;
+}
+
+bool rotor__lua_is_opening(const rotor__lua_future_object *object)
+{
+    const rotor__lua_box *b = object->future ? rotor_future_peek(object->future) : NULL;
+    return b && b->opening;
 }
 
 rotor_future *rotor__lua_take_future(rotor__lua_future_object *object)

@@ -12,6 +12,8 @@ static rotor__lua_future_object *check_source(lua_State *L)
         luaL_error(L, "the future %s", rotor__lua_future_gone);
     if (!object->ll->loop)
         luaL_error(L, "the future's loop is closed");
+    if (rotor__lua_is_opening(object))
+        luaL_error(L, "the future's value is being looked at");
     return object;
 }
 
@@ -163,6 +165,7 @@ static int follow(lua_State *L, bool is_map)
     lua_settop(L, 2);
     rotor__lua_loop *ll = source->ll;
     rotor__lua_future_object *object = rotor__lua_push_future(L, ll);
+    (void)check_source(L); /* again, as finalizers may have run; now none do any more */
     lua_pushvalue(L, -1);
     int object_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushvalue(L, 2);
@@ -207,6 +210,7 @@ int rotor__lua_future_timeout(lua_State *L)
     rotor__lua_future_object *source = check_source(L);
     uint64_t deadline = ms == ROTOR_NEVER ? ms : rotor_loop_now(source->ll->loop) + ms;
     rotor__lua_future_object *object = rotor__lua_push_future(L, source->ll);
+    (void)check_source(L); /* again, as finalizers may have run */
     object->future = rotor_future_timeout(rotor__lua_take_future(source), deadline);
     if (object->future)
         return 1;
@@ -257,6 +261,8 @@ static const char *refuse(const rotor__lua_future_object *item, const rotor__lua
 {
     if (!item)
         return "is not a future";
+    if (rotor__lua_is_opening(item))
+        return "is a future whose value is being looked at";
     if (!item->future)
         return "was canceled, was sent, went into a combinator, or stands in the table twice";
     return item->ll == ll ? NULL : "is a future of another loop";

@@ -232,6 +232,8 @@ static const char *refusal(const void *data, rotor__way way)
         return "is a future whose loop is closed";
     if (rotor__waits_first(&object->waits))
         return "is a future that a task waits for";
+    if (rotor__lua_is_opening(object))
+        return "is a future whose value is being looked at";
     switch (way) {
     case ROTOR__TO_POOL:
         return "is a future, which an offloaded function could not wait for";

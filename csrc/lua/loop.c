@@ -110,10 +110,15 @@ void rotor__lua_free_loop(rotor__lua_loop *ll)
 bool rotor__lua_free_loops(const rotor__vm *vm)
 {
     bool left = false;
-    for (rotor__lua_loop *ll = vm->loops; ll; ll = ll->next) {
-        rotor__lua_free_loop(ll);
-        left |= ll->loop != NULL;
-    }
+    const rotor__lua_loop *newest;
+    do { /* those that are made meanwhile, too */
+        newest = vm->loops;
+        left = false;
+        for (rotor__lua_loop *ll = vm->loops; ll; ll = ll->next) {
+            rotor__lua_free_loop(ll);
+            left |= ll->loop != NULL;
+        }
+    } while (newest != vm->loops);
     return !left;
 }
 
@@ -147,8 +152,13 @@ static int l_loop(lua_State *L)
 static rotor__lua_loop *usual_loop(lua_State *L)
 {
     rotor__vm *vm = rotor__lua_vm(L);
-    if (!vm->usual || !vm->usual->loop)
-        vm->usual = new_loop(L, &(rotor_config){0});
+    if (vm->usual && vm->usual->loop)
+        return vm->usual;
+    rotor__lua_loop *ll = new_loop(L, &(rotor_config){0});
+    if (vm->usual && vm->usual->loop) /* a finalizer has made one meanwhile */
+        rotor__lua_free_loop(ll);
+    else
+        vm->usual = ll;
     return vm->usual;
 }
 

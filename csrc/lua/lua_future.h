@@ -43,6 +43,9 @@ typedef struct rotor__lua_future_object {
 /* [-0, +1, m] One without a future yet. */
 rotor__lua_future_object *rotor__lua_push_future(lua_State *L, rotor__lua_loop *ll);
 
+/* Whether its value is being unpacked, so that this is inside of a finalizer, which must leave it alone. */
+bool rotor__lua_is_opening(const rotor__lua_future_object *object);
+
 /* The future itself, which is the caller's now. Tasks that wait for it hear that it was canceled. */
 rotor_future *rotor__lua_take_future(rotor__lua_future_object *object);
 

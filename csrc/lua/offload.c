@@ -195,7 +195,6 @@ static void on_work(uv_work_t *work)
     if (lua_pcall(L, 1, 0, 1) != LUA_OK)
         j->error = rotor__keep_error(L);
     lua_settop(L, 0);
-    (void)rotor__lua_free_loops(rotor__lua_vm(L)); /* which it has left behind */
     give_state(j, s);
 }
 
@@ -331,6 +330,10 @@ static struct rotor__offloads *offloads_of(lua_State *L, rotor__vm *vm)
     if (vm->offloads)
         return vm->offloads;
     rotor__parcel *paths = rotor__pack_paths(L);
+    if (vm->offloads) { /* a finalizer has offloaded something meanwhile */
+        rotor__parcel_free(paths);
+        return vm->offloads;
+    }
     struct rotor__offloads *o = rotor_alloc_zero(sizeof *o);
     if (!o || uv_mutex_init(&o->lock)) {
         rotor_free(o);
@@ -352,6 +355,10 @@ int rotor__lua_offload(lua_State *L)
     rotor__lua_future_object *object = rotor__lua_push_future(L, ll);
     lua_insert(L, 1);
     rotor__parcel *program = rotor__pack_program(L, a + 1, ROTOR__TO_POOL);
+    if (!ll->loop) { /* a finalizer has closed it meanwhile */
+        rotor__parcel_return(program);
+        return luaL_error(L, "the loop is closed");
+    }
     job *j = (job *)rotor__future_make(sizeof *j, ll->loop, ll->loop->mailbox, rotor__lua_free_box,
                                        on_abandon);
     if (!j) {

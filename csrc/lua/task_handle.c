@@ -217,6 +217,8 @@ int rotor__task_spawn(lua_State *L, rotor__lua_loop *ll, int first, const rotor_
     h->ref = inherited(L, tasks->running); /* which the handle gives back if anything is thrown */
     seed.L = rotor__task_take_thread(L, tasks, &seed.ref);
     int error = lua_checkstack(seed.L, n + LUA_MINSTACK) ? 0 : UV_ENOMEM;
+    if (!ll->loop) /* a finalizer has closed it meanwhile */
+        error = ROTOR_ECLOSED;
     if (!error) {
         lua_pushcfunction(seed.L, rotor__task_main);
         lua_rawgeti(seed.L, LUA_REGISTRYINDEX, tasks->guard);
