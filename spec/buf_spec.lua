@@ -140,17 +140,19 @@ describe("a buf", function()
       end })
     end
     arm()
-    for _ = 1, 500 do
+    local rounds = 0
+    repeat -- the more there is in this Lua state, the longer it takes the collector to come round
+      rounds = rounds + 1
       for _ = 1, 30 do
         n = n + 1
         buf:append(("%09d\n"):format(n))
       end
       take()
-    end
+    until rounds >= 500 and finalized >= 20 or rounds == 50000
     on = false
     collectgarbage("incremental", 200, 100, 13)
     for number in buf:take():gmatch "%d+" do seen[number] = (seen[number] or 0) + 1 end
-    assert(finalized > 0)
+    assert(finalized >= 20)
     for i = 1, n do
       if seen[("%09d"):format(i)] ~= 1 then error(i .. " was not seen once") end
     end

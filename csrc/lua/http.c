@@ -352,7 +352,7 @@ static int response_start(lua_State *L)
 static rotor_http *check_writing(lua_State *L)
 {
     size_t len;
-    (void)rotor__lua_check_response(L, 1);
+    (void)rotor__lua_check(L, 1, &rotor__kind_response);
     for (int i = 2; i <= lua_gettop(L); i++)
         (void)rotor__lua_check_bytes(L, i, &len);
     rotor_http *h = rotor__lua_check_response(L, 1); /* not before: finalizers may run */

@@ -406,7 +406,7 @@ static int write_all(lua_State *L, rotor_http_call **found)
 {
     int last = lua_gettop(L);
     size_t len;
-    (void)rotor__lua_check_call(L, 1);
+    (void)rotor__lua_check(L, 1, &rotor__kind_call);
     for (int i = 2; i <= last; i++)
         (void)rotor__lua_check_bytes(L, i, &len);
     rotor_http_call *c = *found = rotor__lua_check_call(L, 1); /* not before: finalizers may run */
